@@ -1,0 +1,39 @@
+"""S3 event → job → process; what can't be finished now goes to RetryQueue."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from backdrop.handling import ends_at, new_owner, summary
+from backdrop.job import from_s3_event
+from backdrop.log import logger
+from backdrop.process import dead_letter_malformed, run
+from backdrop.queues import backoff
+from backdrop.wiring import app
+
+UNFORESEEN_SECONDS = (5.0, 30.0)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Process the uploads of an S3 event.
+
+    An exception sends the whole event to RetryQueue (OnFailure), so a message that can't be sent is raised.
+    """
+    it = app()
+    decoded = from_s3_event(event, it.settings.input_bucket)
+    for malformed in decoded.malformed:
+        dead_letter_malformed(malformed, it)
+    outcomes = []
+    owner, until = new_owner(context), ends_at(context, it)
+    for job in decoded.jobs:
+        try:
+            outcome = run(job, it, owner, until)
+        except Exception as error:
+            logger.exception("unforeseen; RetryFunction will try again", error=type(error).__name__)
+            it.queues.retry(job, backoff(0, *UNFORESEEN_SECONDS))
+            continue
+        if outcome.due_at is not None:
+            it.queues.retry(outcome.job, outcome.due_at - it.clock.now())
+        outcomes.append(outcome)
+    return summary(outcomes)

@@ -1,0 +1,58 @@
+"""RetryQueue message → job → process; what can't be finished now stays in the queue, hidden until its time."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+
+from backdrop.handling import ends_at, new_owner
+from backdrop.job import from_message
+from backdrop.log import logger
+from backdrop.process import App, dead_letter_malformed, run
+from backdrop.queues import backoff
+from backdrop.wiring import app
+
+UNFORESEEN_SECONDS = (5.0, 900.0)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Process the messages of a batch; answers with the ids of those that have to come back."""
+    it = app()
+    owner, until = new_owner(context), ends_at(context, it)
+    failures = []
+    for message in event["Records"]:
+        try:
+            due_in = _process(message, it, owner, until)
+        except Exception as error:
+            logger.exception("unforeseen; the message comes back", error=type(error).__name__)
+            due_in = backoff(int(message["attributes"]["ApproximateReceiveCount"]), *UNFORESEEN_SECONDS)
+        if due_in is not None:
+            _hide(message, due_in, it)
+            failures.append({"itemIdentifier": message["messageId"]})
+    return {"batchItemFailures": failures}
+
+
+def _process(message: dict[str, Any], it: App, owner: str, until: float) -> float | None:
+    """Seconds until the message should come back; None when it is done with."""
+    decoded = from_message(message["body"], it.settings.input_bucket)
+    for malformed in decoded.malformed:
+        dead_letter_malformed(malformed, it)
+    if len(decoded.jobs) > 1:
+        # One message an upload from here on, so that one that waits doesn't hold up or repeat the others.
+        for job in decoded.jobs:
+            it.queues.retry(job, 0)
+        return None
+    for job in decoded.jobs:
+        outcome = run(job, it, owner, until)
+        if outcome.due_at is not None:
+            return max(0.0, outcome.due_at - it.clock.now())
+    return None
+
+
+def _hide(message: dict[str, Any], seconds: float, it: App) -> None:
+    try:
+        it.queues.hide(message["receiptHandle"], seconds)
+    except (BotoCoreError, ClientError) as error:
+        # It comes back all the same, after the queue's visibility timeout.
+        logger.warning("the message's visibility could not be changed", error=type(error).__name__)

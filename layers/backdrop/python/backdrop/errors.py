@@ -1,0 +1,120 @@
+"""What can go wrong with an upload, as types with a meaning.
+
+    BackdropError
+    ├── NotYet              nothing is wrong: come back at a time that is known
+    ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
+    ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
+    ├── NotConfigured       a setting of the function is missing or makes no sense
+    └── GatewayError        what one gateway call came to
+        ├── NeverSent       no connection was made                      → not charged
+        ├── TryLater        408, 429, 500, 502, 503, 504                → not charged
+        ├── AccountFault    401, 402, 403, 404: key, wallet or model    → not charged
+        ├── Refused         400, 409, 413, 415, 422: this very request  → not charged
+        ├── NoImage         200 without an image                        → taken as charged
+        └── OutcomeUnknown  sent, but no complete answer                → nobody knows
+    ResultError             a paid result could not be fetched from its link
+    ├── ResultUnreachable   it may work later
+    └── ResultUnusable      403, 404, 410, a refused address or hostile bytes
+
+Messages go to logs and dead letters: never put a key, a link or a prompt into one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Billed = Literal["no", "yes", "unknown"]
+
+
+class BackdropError(Exception):
+    """Base of everything that Backdrop raises on purpose."""
+
+
+class NotYet(BackdropError):
+    """Come back at `due_at` (epoch seconds)."""
+
+    def __init__(self, why: str, due_at: float) -> None:
+        super().__init__(why)
+        self.due_at = due_at
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an upload was dead-lettered; the `reason` of a dead letter, as CONTRACTed in README "Failures"."""
+
+    code: str
+    message: str
+    http_status: int | None = None
+    attempts: int = 0
+    billed: Billed = "no"
+
+
+class Rejected(BackdropError):
+    """The upload can't succeed by itself."""
+
+    def __init__(self, code: str, message: str, http_status: int | None = None, billed: Billed = "no") -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.http_status = http_status
+        self.billed: Billed = billed
+
+
+class Superseded(BackdropError):
+    """The object was deleted, or a newer version of the same key has replaced it."""
+
+
+class NotConfigured(BackdropError):
+    """A setting is missing or makes no sense; the message names it."""
+
+
+class GatewayError(BackdropError):
+    """One gateway call did not bring an image."""
+
+
+class NeverSent(GatewayError):
+    """No connection was made, so nothing can have been charged."""
+
+
+class TryLater(GatewayError):
+    """The gateway is busy or broken and has charged nothing. `retry_after` is in seconds."""
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class AccountFault(GatewayError):
+    """Every call would fail like this one until somebody mends the key, the wallet or the model's name."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Refused(GatewayError):
+    """The gateway does not want this request."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NoImage(GatewayError):
+    """The gateway said 200 and sent no image."""
+
+
+class OutcomeUnknown(GatewayError):
+    """The request was sent and no complete answer came."""
+
+
+class ResultError(BackdropError):
+    """A paid result could not be fetched."""
+
+
+class ResultUnreachable(ResultError):
+    """The link did not answer properly; it may later."""
+
+
+class ResultUnusable(ResultError):
+    """The link is dead, leads somewhere it must not, or what it serves is no image."""

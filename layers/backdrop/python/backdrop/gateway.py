@@ -1,0 +1,181 @@
+"""The AI gateway's images API: requests, answers and what each status means for the upload and the wallet."""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from backdrop import http, images
+from backdrop.errors import AccountFault, GatewayError, NeverSent, NoImage, OutcomeUnknown, Refused, TryLater
+from backdrop.ledger import Call
+from backdrop.request import Request
+from backdrop.settings import Settings
+
+RETRY_AFTER_SECONDS = (1.0, 900.0)  # what is asked for is clamped to this
+MAX_ANSWER_BYTES = 48 * 2**20  # b64_json: eight images of about 4 MB
+_TRY_LATER = {408, 429, 500, 502, 503, 504}
+_ACCOUNT_FAULTS = {401, 402, 403, 404}
+_QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
+_PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was bought: links to fetch, or the images themselves when the gateway sent them inline."""
+
+    links: tuple[str, ...]
+    inline: tuple[bytes, ...]
+    request_id: str
+    cost_usd: Decimal
+
+    @property
+    def images(self) -> int:
+        """How many images came."""
+        return len(self.links) + len(self.inline)
+
+
+class Gateway:
+    """Sends calls. `api_key(fresh)` returns the key, read anew from its store when `fresh`."""
+
+    def __init__(
+        self, settings: Settings, api_key: Callable[[bool], str], transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._settings = settings
+        self._api_key = api_key
+        self._client = http.new_client(transport)
+
+    def new_call(self, request: Request, image_link: str, idempotency_key: str, link_dies_at: float) -> Call:
+        """The call for a request; `image_link` is what the gateway fetches the photo from."""
+        route = self._settings.gateway_route
+        fields: dict[str, Any] = {"model": self._settings.gateway_model, "prompt": request.prompt, "n": request.n}
+        if route == "generations":
+            fields["response_format"] = "url"
+        if route != "edits-multipart":
+            fields["image_url"] = image_link
+        if request.size:
+            fields["size"] = request.size
+        return Call(idempotency_key, route, json.dumps(fields), link_dies_at)
+
+    def send(self, call: Call, photo: Callable[[], bytes], seconds: float) -> Answer:
+        """Make one call; `photo` is read for a file upload only. Raises a GatewayError that says what is known."""
+        fields = json.loads(call.body)
+        upload = photo() if call.route == "edits-multipart" else None
+        try:
+            key = self._api_key(False)
+            response = self._post(call, fields, upload, key, seconds)
+            if response.status == 401:
+                fresh_key = self._api_key(True)  # it may have been rotated
+                if fresh_key != key:
+                    response = self._post(call, fields, upload, fresh_key, seconds)
+        except http.TooLarge as error:
+            raise NoImage(str(error)) from None
+        return self._read(response, fields["prompt"], fields["n"])
+
+    def _post(
+        self, call: Call, fields: dict[str, Any], upload: bytes | None, key: str, seconds: float
+    ) -> http.Response:
+        headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
+        url = self._settings.gateway_base_url + _PATHS[call.route]
+        if upload is None:
+            headers["Content-Type"] = "application/json"
+            request = self._client.build_request("POST", url, headers=headers, content=call.body.encode())
+        else:
+            # A replay must be the same byte for byte, and so must its boundary.
+            headers["Content-Type"] = f"multipart/form-data; boundary={call.idempotency_key}"
+            kind = images.sniff(upload) or images.JPEG
+            file = (f"photo.{kind.extension}", upload, kind.content_type)
+            texts = {name: str(value) for name, value in fields.items()}
+            request = self._client.build_request("POST", url, headers=headers, data=texts, files={"image": file})
+        try:
+            return http.exchange(self._client, request, seconds, MAX_ANSWER_BYTES)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise NeverSent(f"no connection to the gateway: {type(error).__name__}") from None
+        except httpx.TransportError as error:
+            raise OutcomeUnknown(f"sent, but no complete answer: {type(error).__name__}") from None
+
+    def _read(self, response: http.Response, prompt: str, n: int) -> Answer:
+        request_id = _opaque(response.headers.get("x-request-id", ""))
+        if response.status != 200:
+            raise _error(response, prompt)
+        try:
+            answer = json.loads(response.body)
+            entries = answer["data"]
+            links = tuple(entry["url"] for entry in entries if isinstance(entry.get("url"), str) and entry["url"])
+            inline = tuple(
+                base64.b64decode(entry["b64_json"]) for entry in entries if entry.get("b64_json") and not links
+            )
+        except json.JSONDecodeError:
+            if response.body.lstrip().startswith(b"{"):
+                raise OutcomeUnknown("the answer was cut off") from None
+            raise NoImage(f"status 200 with something that is no JSON (request {request_id})") from None
+        except (KeyError, TypeError, AttributeError, ValueError, binascii.Error):
+            raise NoImage(f"status 200 in a shape that is not documented (request {request_id})") from None
+        if not links and not inline:
+            raise NoImage(f"status 200 without an image (request {request_id})")
+        return Answer(links, inline, request_id, self._cost(response, n))
+
+    def _cost(self, response: http.Response, n: int) -> Decimal:
+        try:
+            cents = Decimal(response.headers["x-cost-cents"])
+        except (KeyError, InvalidOperation):
+            return self._settings.price_per_image_usd * n
+        return cents / 100 if cents.is_finite() else self._settings.price_per_image_usd * n
+
+
+def retry_after(header: str | None, now: datetime | None = None) -> float | None:
+    """Seconds to wait from a Retry-After header, as seconds or an HTTP date, clamped; None when absent or garbage."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - (now or datetime.now(UTC))).total_seconds()
+    if not math.isfinite(seconds):
+        return None
+    least, most = RETRY_AFTER_SECONDS
+    return min(max(seconds, least), most)
+
+
+def _error(response: http.Response, prompt: str) -> GatewayError:
+    status = response.status
+    message = f"the gateway answered {status}{_detail(response.body, prompt)}"
+    if status in _TRY_LATER:
+        return TryLater(status, message, retry_after(response.headers.get("retry-after")))
+    if status in _ACCOUNT_FAULTS:
+        return AccountFault(status, message)
+    if 400 <= status < 500:
+        return Refused(status, message)
+    # Accepted for later, redirected, or a proxy that lost the gateway: nobody can say what was charged.
+    return OutcomeUnknown(message)
+
+
+def _detail(body: bytes, prompt: str) -> str:
+    """The gateway's own words as far as they are safe to log: no links, nothing that quotes the prompt."""
+    try:
+        error = json.loads(body)["error"]
+        parts = [str(error.get(name) or "") for name in ("type", "code", "message")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    text = re.sub(r"\w+://\S+|Bearer \S+|sk-\S+", "[…]", " / ".join(part for part in parts if part))
+    quotes = (prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1)))
+    if any(quote in text for quote in quotes):
+        return ": " + " / ".join(_opaque(part) for part in parts[:2] if part) + " (its message quotes the prompt)"
+    return f": {text[:300]}" if text else ""
+
+
+def _opaque(text: str) -> str:
+    """Untrusted text as an identifier: printable ASCII, not long."""
+    return re.sub(r"[^!-~]", "", text)[:100]

@@ -1,0 +1,102 @@
+"""One HTTP exchange with a total deadline and a byte cap; httpx bounds each read, which a slow drip never exceeds."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+CONNECT_SECONDS = 10.0
+
+
+class TooLarge(Exception):
+    """The answer has more bytes than the cap."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """A complete answer."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+def new_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """A client without hidden retries, redirects, proxies or kept connections.
+
+    A kept connection that went stale while the function slept would turn a call that was never sent into one whose
+    outcome is unknown; a new one costs milliseconds beside a call of many seconds.
+    """
+    return httpx.Client(
+        transport=transport,
+        verify=_tls(),
+        trust_env=False,
+        follow_redirects=False,
+        limits=httpx.Limits(max_keepalive_connections=0),
+        headers={"Accept-Encoding": "identity", "User-Agent": "backdrop"},
+    )
+
+
+def exchange(client: httpx.Client, request: httpx.Request, seconds: float, max_bytes: int) -> Response:
+    """Send `request` and read the answer as it comes over the wire, undecoded.
+
+    Raises httpx.TransportError when it fails or takes longer than `seconds` in all, TooLarge over `max_bytes`.
+    """
+    request.extensions["timeout"] = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)).as_dict()
+    with _Deadline(seconds) as deadline:
+        request.extensions["trace"] = deadline.watch
+        response = client.send(request, stream=True)
+        try:
+            body = bytearray()
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise TooLarge(f"the answer is larger than {max_bytes} bytes")
+        finally:
+            response.close()
+        if deadline.is_over:
+            raise httpx.ReadTimeout("the total deadline is over")
+        return Response(response.status_code, response.headers, bytes(body))
+
+
+class _Deadline:
+    """Cuts the connection of one exchange when its time is over, whatever it is waiting for."""
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._timer.cancel()
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpx's trace hook: keeps hold of the connection's socket."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self.is_over:
+                raise httpx.ConnectTimeout("the total deadline is over")
+
+    def _cut(self) -> None:
+        self.is_over = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # closed already
+                # Not the TLS socket's own method: that one is not made for a second thread.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()

@@ -1,0 +1,168 @@
+"""The door: every kind of event and message becomes a `Job` here, and nothing behind knows the envelopes.
+
+Known shapes: an S3 event; Lambda's failure-destination envelope around one; Backdrop's own message
+`{"job": {…}}`; a dead letter `{"job": {…}, "reason": {…}, "failed_at": …}` that was moved back.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import unquote_plus
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """What a gateway call bought. In a job only when the ledger could not be written."""
+
+    idempotency_key: str
+    links: tuple[str, ...]
+    inline: bool
+    request_id: str
+    cost_usd: str
+    paid_at: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One upload. `version_id` is None where the event named none; `size` is in bytes."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    etag: str | None = None
+    size: int | None = None
+    failed_at: str | None = None
+    """Of the dead letter that this job was moved back from; None for every other job."""
+    purchase: Purchase | None = None
+
+    @property
+    def id(self) -> str:
+        """The same for duplicate events of an upload, another for a re-upload of its key."""
+        identity = json.dumps([self.bucket, self.key, self.version_id or f"etag:{self.etag}"])
+        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+    @property
+    def is_skipped(self) -> bool:
+        """Folder markers and empty objects are no photos and no failures."""
+        return self.key.endswith("/") or self.size == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `job` of a message or dead letter."""
+        return {
+            "id": self.id,
+            "bucket": self.bucket,
+            "key": self.key,
+            "version_id": self.version_id,
+            "etag": self.etag,
+            "size": self.size,
+        }
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """Something that is no upload; `body` is the text as it came."""
+
+    body: str
+    message: str
+
+
+@dataclass
+class Decoded:
+    """What one event or message held."""
+
+    jobs: list[Job] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+
+
+def from_s3_event(event: Mapping[str, Any], input_bucket: str) -> Decoded:
+    """The uploads of an S3 event. Removals, test events and events without records hold none."""
+    decoded = Decoded()
+    for record in event.get("Records") or []:
+        try:
+            decoded.jobs.extend(_from_s3_record(record, input_bucket))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            decoded.malformed.append(_malformed(json.dumps(record), error))
+    return decoded
+
+
+def from_message(body: str, input_bucket: str) -> Decoded:
+    """The uploads of a RetryQueue message."""
+    try:
+        message = json.loads(body)
+        if not isinstance(message, dict):
+            raise ValueError("the message is no JSON object")
+        if "requestPayload" in message and "requestContext" in message:
+            message = message["requestPayload"]
+        if "Records" in message or message.get("Event") == "s3:TestEvent":
+            return from_s3_event(message, input_bucket)
+        if message.get("job") is None and isinstance(message.get("body"), str):
+            return from_message(message["body"], input_bucket)  # a malformed message's dead letter, moved back
+        return Decoded(jobs=[_from_own_message(message, input_bucket)])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        return Decoded(malformed=[_malformed(body, error)])
+
+
+def _malformed(body: str, error: Exception) -> Malformed:
+    missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return Malformed(body, f"not a message that Backdrop knows: {missing}")
+
+
+def _from_s3_record(record: Mapping[str, Any], input_bucket: str) -> Iterator[Job]:
+    version = record["eventVersion"]
+    if not version.startswith("2."):
+        raise ValueError(f"S3 event version {version}; 2.x is understood")
+    if not record["eventName"].startswith("ObjectCreated:"):
+        return
+    s3 = record["s3"]
+    # Keys are form-encoded in S3 events, exactly once.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    yield _checked(
+        input_bucket,
+        bucket=s3["bucket"]["name"],
+        key=unquote_plus(s3["object"]["key"], errors="strict"),
+        version_id=s3["object"].get("versionId"),
+        etag=s3["object"].get("eTag"),
+        size=s3["object"].get("size"),
+    )
+
+
+def _from_own_message(message: Mapping[str, Any], input_bucket: str) -> Job:
+    job = message["job"]
+    purchase = message.get("purchase")
+    return replace(
+        _checked(
+            input_bucket,
+            bucket=job["bucket"],
+            key=job["key"],
+            version_id=job.get("version_id"),
+            etag=job.get("etag"),
+            size=job.get("size"),
+            failed_at=message.get("failed_at"),
+        ),
+        purchase=Purchase(**{**purchase, "links": tuple(purchase["links"])}) if purchase else None,
+    )
+
+
+def _checked(
+    input_bucket: str,
+    *,
+    bucket: Any,
+    key: Any,
+    version_id: Any,
+    etag: Any,
+    size: Any,
+    failed_at: Any = None,
+) -> Job:
+    if bucket != input_bucket:
+        raise ValueError("it names another bucket than the input bucket")
+    if not isinstance(key, str) or not key:
+        raise ValueError("the object key is no text")
+    for name, value in {"version_id": version_id, "etag": etag, "failed_at": failed_at}.items():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} is no text")
+    if size is not None and not isinstance(size, int):
+        raise ValueError("the size is no number")
+    return Job(bucket, key, version_id or None, etag or None, size, failed_at)

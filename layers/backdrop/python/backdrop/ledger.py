@@ -1,0 +1,308 @@
+"""The ledger: one item an upload, what was done for it and what it cost.
+
+    CLAIMED ──► CALLING ──► PAID ──► DONE
+       ▲          │  │
+       └──────────┘  └──► UNKNOWN          REJECTED   SUPERSEDED
+       proven not charged
+
+CALLING is written before a call is sent and PAID before anything else happens to its answer, so a crash at any point
+leaves enough to go on without paying again. Every write after the claim is a conditional put: it is refused when
+another worker has taken the upload over or moved it on.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from backdrop.clock import Clock, iso_time
+from backdrop.errors import NotYet
+from backdrop.job import Job
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
+DUPLICATE_LOOKS_AGAIN_SECONDS = 60.0
+KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
+HISTORY_LENGTH = 20
+_BATCH = 100  # keys of one BatchGetItem
+_CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
+
+
+class State(StrEnum):
+    """How far an upload is."""
+
+    CLAIMED = "CLAIMED"
+    CALLING = "CALLING"
+    PAID = "PAID"
+    DONE = "DONE"
+    UNKNOWN = "UNKNOWN"
+    REJECTED = "REJECTED"
+    SUPERSEDED = "SUPERSEDED"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A gateway request that can be sent again byte for byte; kept until its answer is known."""
+
+    idempotency_key: str
+    route: str
+    body: str
+    image_link_dies_at: float
+    """Epoch seconds; the presigned link inside `body`."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A receipt in the making. Times are epoch seconds."""
+
+    id: str
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str | None
+    state: State
+    owner: str
+    lease_until: float
+    created_at: float
+    updated_at: float
+    expires_at: int
+    due_at: float = 0.0
+    """When the upload is next looked at; 0 while a worker is on it."""
+    turn_at: float = 0.0
+    """Its place in the line for slots; 0 for none."""
+    attempts: int = 0
+    """Calls sent, answered or not."""
+    strikes: int = 0
+    """Attempts that count against MaxAttempts: all but those answered 429."""
+    key_number: int = 0
+    replays: int = 0
+    """Replays of `call` that brought no answer about it."""
+    conflicts: int = 0
+    """Replays answered 409: the first call may still be running."""
+    call: Call | None = None
+    source_modified: float = 0.0
+    prompt_sha256: str | None = None
+    prompt_length: int = 0
+    model: str | None = None
+    images: int = 0
+    reserved_on: str | None = None
+    """The UTC day whose limit these images count against."""
+    idempotency_key: str | None = None
+    links: tuple[str, ...] = ()
+    answered_inline: bool = False
+    request_id: str | None = None
+    cost_usd: str | None = None
+    paid_at: float = 0.0
+    link_failures: int = 0
+    outputs: tuple[dict[str, Any], ...] = ()
+    reason: dict[str, Any] | None = None
+    failed_at: str | None = None
+    rejected_in: State | None = None
+    """The state that a moved-back dead letter goes on from."""
+    dead_lettered: bool = False
+    history: tuple[str, ...] = ()
+
+    @property
+    def is_finished(self) -> bool:
+        """Nothing is left to do, unless a dead letter is moved back."""
+        return self.state in (State.DONE, State.REJECTED)
+
+    def noting(self, now: float, what: str) -> tuple[str, ...]:
+        """The history with one more line, the oldest dropped."""
+        return (*self.history, f"{iso_time(now)} {what}")[-HISTORY_LENGTH:]
+
+
+class Ledger:
+    """The uploads' items in the ledger table."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+
+    def claim(self, job: Job, owner: str, lease_seconds: float) -> Record:
+        """Take the upload for `lease_seconds`; a finished one is returned as it is.
+
+        Raises NotYet while another worker has it.
+        """
+        now = self._clock.now()
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key={"id": {"S": job.id}},
+                UpdateExpression=(
+                    "SET #bucket = :bucket, #key = :key, version_id = :version, etag = :etag, #owner = :owner,"
+                    " lease_until = :until, updated_at = :now, #state = if_not_exists(#state, :claimed),"
+                    " created_at = if_not_exists(created_at, :now), expires_at = if_not_exists(expires_at, :expires)"
+                ),
+                ConditionExpression=(
+                    "attribute_not_exists(id) OR (lease_until < :now AND NOT #state IN (:done, :rejected))"
+                ),
+                ExpressionAttributeNames={"#bucket": "bucket", "#key": "key", "#owner": "owner", "#state": "state"},
+                ExpressionAttributeValues=_attributes(
+                    {
+                        ":bucket": job.bucket,
+                        ":key": job.key,
+                        ":version": job.version_id,
+                        ":etag": job.etag,
+                        ":owner": owner,
+                        ":until": now + lease_seconds + LEASE_MARGIN_SECONDS,
+                        ":now": now,
+                        ":expires": int(now) + KEEP_DAYS * 86400,
+                        ":claimed": State.CLAIMED,
+                        ":done": State.DONE,
+                        ":rejected": State.REJECTED,
+                    }
+                ),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            record = _record(_refused_item(error))
+            if record.is_finished or record.owner == owner:  # the latter: the first try's answer got lost on its way
+                return record
+            looks_again_at = min(record.lease_until, now + DUPLICATE_LOOKS_AGAIN_SECONDS)
+            raise NotYet("another worker is on this upload", looks_again_at) from None
+        return _record(answer["Attributes"])
+
+    def save(self, held: Record, **changes: Any) -> Record:
+        """Write `held` with `changes`. Raises NotYet when another worker has taken the upload over or moved it on."""
+        return self._put(
+            held,
+            changes,
+            "#owner = :owner AND #state = :state",
+            {":owner": held.owner, ":state": held.state},
+        )
+
+    def release(self, held: Record, due_at: float, **changes: Any) -> Record:
+        """Let go of the upload until `due_at`."""
+        return self.save(held, due_at=due_at, lease_until=0.0, **changes)
+
+    def paid(self, held: Record, **changes: Any) -> Record:
+        """Write what was bought with `held.call`.
+
+        What the gateway answered to a key stays true whoever owns the upload meanwhile, so the key decides here.
+        Raises NotYet when it is written already.
+        """
+        return self._put(
+            held,
+            {**changes, "state": State.PAID, "call": None if not changes.get("answered_inline") else held.call},
+            "idempotency_key = :key AND NOT #state IN (:paid, :done)",
+            {":key": held.idempotency_key, ":paid": State.PAID, ":done": State.DONE},
+        )
+
+    def mark_dead_lettered(self, job_id: str, failed_at: str) -> None:
+        """The dead letter of this failure is in the queue: a duplicate event sends no second one."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"id": {"S": job_id}},
+                UpdateExpression="SET dead_lettered = :yes",
+                ConditionExpression="failed_at = :at",
+                ExpressionAttributeValues=_attributes({":yes": True, ":at": failed_at}),
+            )
+        except ClientError as error:
+            _refused_item(error)
+
+    def reopen(self, rejected: Record, owner: str, lease_seconds: float, replays: int) -> Record:
+        """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in."""
+        return self._put(
+            rejected,
+            {
+                "state": rejected.rejected_in or State.CLAIMED,
+                "owner": owner,
+                "lease_until": self._clock.now() + lease_seconds + LEASE_MARGIN_SECONDS,
+                "strikes": 0,
+                "replays": replays,
+                "conflicts": 0,
+                "link_failures": 0,
+                "reason": None,
+                "failed_at": None,
+                "rejected_in": None,
+                "dead_lettered": False,
+            },
+            "#state = :state AND failed_at = :at",
+            {":state": State.REJECTED, ":at": rejected.failed_at},
+        )
+
+    def known(self, ids: list[str]) -> dict[str, Record]:
+        """The records of up to a thousand uploads, by id; those that the ledger doesn't know are left out."""
+        found: dict[str, Record] = {}
+        for start in range(0, len(ids), _BATCH):
+            wanted: Any = {self._table: {"Keys": [{"id": {"S": job_id}} for job_id in ids[start : start + _BATCH]]}}
+            while wanted:
+                answer = self._client.batch_get_item(RequestItems=wanted)
+                records = (_record(item) for item in answer["Responses"].get(self._table, []))
+                found.update((record.id, record) for record in records)
+                wanted = answer.get("UnprocessedKeys")
+        return found
+
+    def cursor(self) -> dict[str, str] | None:
+        """Where the last reconcile run stopped listing; None for the beginning."""
+        item = self._client.get_item(TableName=self._table, Key=_CURSOR).get("Item", {})
+        return {name: value["S"] for name, value in item.items() if name != "id"} or None
+
+    def save_cursor(self, cursor: dict[str, str] | None) -> None:
+        """Remember where to go on; None for the beginning."""
+        marks: dict[str, Any] = {name: {"S": value} for name, value in (cursor or {}).items()}
+        self._client.put_item(TableName=self._table, Item=_CURSOR | marks)
+
+    def _put(self, old: Record, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> Record:
+        now = self._clock.now()
+        new = replace(old, updated_at=now, **changes)
+        item = _attributes(asdict(new))
+        names = {f"#{name}": name for name in ("owner", "state") if f"#{name}" in condition}
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=_attributes(values),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if _refused_item(error) != item:  # equal: the first try was written and its answer got lost on its way
+                raise NotYet("another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS) from None
+        return new
+
+
+def _refused_item(error: ClientError) -> dict[str, Any]:
+    """The stored item behind a refused condition; any other error goes on."""
+    if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+        raise error
+    item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
+    return item
+
+
+def _attributes(values: dict[str, Any]) -> dict[str, Any]:
+    plain = json.loads(json.dumps(values), parse_float=Decimal)
+    return {name: TypeSerializer().serialize(value) for name, value in plain.items()}
+
+
+def _record(item: dict[str, Any]) -> Record:
+    known = {field.name for field in fields(Record)}
+    values = {name: _plain(TypeDeserializer().deserialize(value)) for name, value in item.items() if name in known}
+    for name in ("links", "outputs", "history"):
+        values[name] = tuple(values.get(name) or ())
+    call = values.get("call")
+    values["call"] = Call(**call) if call else None
+    values["state"] = State(values["state"])
+    values["rejected_in"] = State(values["rejected_in"]) if values.get("rejected_in") else None
+    return Record(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return value

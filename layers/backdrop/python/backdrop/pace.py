@@ -1,0 +1,277 @@
+"""The pace keeper: who may call the gateway, and when. One item in the ledger table, shared by all workers.
+
+A *slot* is the right to make one call at one time; slots are handed out at RequestsPerMinute and only a moment ahead.
+Whoever finds none takes a *turn*, a time to come back at: turns stand in line at the same pace, so that of ten
+thousand waiting uploads only as many wake up as can be served. A slot also reserves the images that the call may buy
+against DailyImageLimit, in the same write.
+
+The item (times in epoch milliseconds): `next_slot`, `line_end`; `day`, `images` bought or reserved that day,
+`full_since`; `failures` in a row; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from backdrop.clock import Clock, utc_day
+from backdrop.errors import NotYet
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PACE_ID = "pace"
+HEADROOM = 1.05  # slots are this much further apart than the limit asks, for the jitter of machines and networks
+PATIENCE_SECONDS = 2.0  # a slot at most this far away is waited for in place
+NEAR_SECONDS = 10.0  # an upload whose turn has come keeps it while the next slot is nearer than this
+FAILURES_THAT_MEAN_DOWN = 10
+PROBE_STEPS_SECONDS = (15, 30, 60)
+EARLY_PAUSE_SECONDS = 300.0
+EARLY_LOOK_SECONDS = (20.0, 40.0)
+LATE_LOOK_SECONDS = (600.0, 900.0)
+_RACES = 12
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The right to make one call at `at` (epoch seconds), with `images` reserved on `day`."""
+
+    at: float
+    images: int
+    day: str
+    is_probe: bool
+    failures_before: int
+
+
+class Pace:
+    """Hands out slots."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock, rpm: int, daily_limit: int) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+        self._step_ms = round(60_000 * HEADROOM / rpm)
+        self._daily_limit = daily_limit
+        self._seen: dict[str, Any] = {}
+        self._is_new = False
+
+    def take(self, images: int, turn_at: float) -> Slot:
+        """A slot, now or within PATIENCE_SECONDS; `turn_at` is the upload's place in line, 0 for none.
+
+        Raises Turn with the time to come back, or NotYet during a pause and when the day's images are used up.
+        """
+        self._is_new = False
+        for _ in range(_RACES):
+            slot = self._try(images, turn_at)
+            if slot is not None:
+                return slot
+        raise NotYet("many workers want a slot at once", self._clock.now() + random.uniform(1, NEAR_SECONDS))
+
+    def wait(self, slot: Slot) -> None:
+        """Wait until the slot's time. Raises NotYet when a pause began meanwhile; the slot is given back."""
+        if slot.at <= self._clock.now():
+            return
+        self._clock.sleep_until(slot.at)
+        self._is_new = False
+        self._refresh()
+        if "paused_since" in self._seen and not slot.is_probe:
+            self.give_back(slot)
+            raise self._paused(self._clock.now())
+
+    def succeeded(self, slot: Slot) -> None:
+        """A call worked: the gateway is up, and a probe ends the pause."""
+        if slot.is_probe:
+            self._update("SET failures = :zero REMOVE paused_since, pause_reason, probe_at, probe_step", {":zero": 0})
+        elif slot.failures_before:
+            self._update("SET failures = :zero", {":zero": 0})
+
+    def give_back(self, slot: Slot) -> None:
+        """Nothing was charged: the reserved images are free again."""
+        if slot.images:
+            self._update("SET images = images - :n", {":n": slot.images, ":day": slot.day}, "#day = :day")
+
+    def push_back(self, seconds: float) -> None:
+        """The gateway asks everybody to wait."""
+        until = _ms(self._clock.now() + seconds)
+        self._update("SET next_slot = :until", {":until": until}, "next_slot < :until")
+        self._update("SET line_end = :until", {":until": until}, "line_end < :until")
+
+    def failed(self, slot: Slot, reason: str) -> bool:
+        """A call failed though the request was good; about ten in a row pause all calls. True during a pause."""
+        self._update("SET failures = if_not_exists(failures, :zero) + :one", {":zero": 0, ":one": 1})
+        if slot.is_probe or self._seen.get("failures", 0) >= FAILURES_THAT_MEAN_DOWN:
+            self.pause(slot, reason)
+        return "paused_since" in self._seen
+
+    def pause(self, slot: Slot, reason: str) -> None:
+        """Stop all calls but single probes, until one succeeds."""
+        now = self._clock.now()
+        if slot.is_probe:
+            step = self._seen.get("probe_step", 0)
+            seconds = PROBE_STEPS_SECONDS[min(step + 1, len(PROBE_STEPS_SECONDS) - 1)]
+            self._update(
+                "SET probe_at = :at, probe_step = :step, pause_reason = :why",
+                {":at": _ms(now + seconds), ":step": step + 1, ":why": reason},
+                "attribute_exists(paused_since)",
+            )
+        else:
+            self._update(
+                "SET paused_since = :now, pause_reason = :why, probe_at = :at, probe_step = :zero",
+                {":now": _ms(now), ":why": reason, ":at": _ms(now + PROBE_STEPS_SECONDS[0]), ":zero": 0},
+                "attribute_not_exists(paused_since)",
+            )
+
+    def next_look(self) -> float:
+        """When an upload that waits for the account should look again, in epoch seconds."""
+        return self._look_again(self._clock.now(), self._seen.get("paused_since"))
+
+    def _try(self, images: int, turn_at: float) -> Slot | None:
+        """One attempt, guided by what was last seen; None to try again with what is known now."""
+        now = self._clock.now()
+        today = utc_day(now)
+        if self._seen.get("day") != today:
+            self._update(
+                "SET #day = :day, images = :zero REMOVE full_since",
+                {":day": today, ":zero": 0},
+                "attribute_not_exists(#day) OR #day <> :day",
+            )
+        values: dict[str, Any] = {":n": images, ":day": today}
+        same_day = "#day = :day"
+        if self._daily_limit and images:
+            room = self._daily_limit - images
+            if self._seen.get("images", 0) > room:
+                if self._refresh():
+                    return None
+                raise self._full(now)
+            values[":room"] = room
+            same_day += " AND images <= :room"
+        if "paused_since" in self._seen:
+            return self._probe(images, now, today, same_day, values)
+        free = f"{same_day} AND attribute_not_exists(paused_since)"
+        next_slot = self._seen.get("next_slot", 0)
+        soon = _ms(now + PATIENCE_SECONDS)
+        newcomer_behind_a_line = turn_at == 0 and self._seen.get("line_end", 0) > soon
+        if next_slot > soon or newcomer_behind_a_line:
+            raise self._turn(now, turn_at)
+        if next_slot <= _ms(now):
+            won = self._update(
+                "SET next_slot = :next, images = images + :n",
+                {**values, ":next": _ms(now) + self._step_ms, ":now": _ms(now)},
+                f"{free} AND (attribute_not_exists(next_slot) OR next_slot <= :now)",
+            )
+        else:
+            won = self._update(
+                "SET next_slot = next_slot + :step, images = images + :n",
+                {**values, ":step": self._step_ms, ":now": _ms(now), ":soon": soon},
+                f"{free} AND next_slot BETWEEN :now AND :soon",
+            )
+        if not won:
+            return None
+        at = (self._seen["next_slot"] - self._step_ms) / 1000
+        return Slot(at, images, today, is_probe=False, failures_before=self._seen.get("failures", 0))
+
+    def _probe(self, images: int, now: float, today: str, same_day: str, values: dict[str, Any]) -> Slot | None:
+        probe_at = self._seen["probe_at"]
+        if probe_at > _ms(now):
+            if self._refresh():
+                return None
+            raise self._paused(now)
+        won = self._update(
+            "SET probe_at = :next, images = images + :n",
+            {**values, ":next": _ms(now + PROBE_STEPS_SECONDS[-1]), ":seen": probe_at},
+            f"{same_day} AND attribute_exists(paused_since) AND probe_at = :seen",
+        )
+        return Slot(now, images, today, is_probe=True, failures_before=0) if won else None
+
+    def _refresh(self) -> bool:
+        """Look at the item before sending anybody away because of an old look. False when the look is new."""
+        if self._is_new:
+            return False
+        answer = self._client.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
+        self._see(answer.get("Item", {}))
+        return True
+
+    def _see(self, item: dict[str, Any]) -> None:
+        self._seen = {name: int(value["N"]) if "N" in value else value.get("S") for name, value in item.items()}
+        self._is_new = True
+
+    def _turn(self, now: float, turn_at: float) -> NotYet:
+        """Where to stand in line. An upload whose turn has come keeps it as long as the next slot is near."""
+        if turn_at > now + PATIENCE_SECONDS:
+            return Turn(turn_at)
+        ahead = self._seen.get("next_slot", 0) / 1000 - now
+        if turn_at and ahead < NEAR_SECONDS:
+            return Turn(now + random.uniform(PATIENCE_SECONDS / 2, max(ahead, PATIENCE_SECONDS)))
+        for _ in range(_RACES):
+            if self._seen.get("line_end", 0) >= self._seen.get("next_slot", 0):
+                won = self._update(
+                    "SET line_end = line_end + :step",
+                    {":step": self._step_ms},
+                    "line_end >= next_slot",
+                )
+            else:
+                won = self._update(
+                    "SET line_end = next_slot + :step",
+                    {":step": self._step_ms},
+                    "attribute_not_exists(line_end) OR line_end < next_slot",
+                )
+            if won:
+                return Turn(self._seen["line_end"] / 1000)
+        return NotYet("many workers want a turn at once", now + random.uniform(1, NEAR_SECONDS))
+
+    def _full(self, now: float) -> NotYet:
+        self._update(
+            "SET full_since = if_not_exists(full_since, :now)",
+            {":now": _ms(now), ":day": utc_day(now)},
+            "#day = :day",
+        )
+        return NotYet("today's DailyImageLimit is used up", self._look_again(now, self._seen.get("full_since")))
+
+    def _paused(self, now: float) -> NotYet:
+        reason = self._seen.get("pause_reason", "unknown")
+        return NotYet(f"all calls are paused: {reason}", self._look_again(now, self._seen.get("paused_since")))
+
+    @staticmethod
+    def _look_again(now: float, since_ms: int | None) -> float:
+        early = since_ms is None or now - since_ms / 1000 < EARLY_PAUSE_SECONDS
+        return now + random.uniform(*(EARLY_LOOK_SECONDS if early else LATE_LOOK_SECONDS))
+
+    def _update(self, expression: str, values: dict[str, Any], condition: str | None = None) -> bool:
+        """One conditional write; either way `_seen` is the item as it is now. False when the condition refused it."""
+        arguments: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _KEY,
+            "UpdateExpression": expression,
+            "ExpressionAttributeValues": {
+                name: {"S": value} if isinstance(value, str) else {"N": str(value)} for name, value in values.items()
+            },
+            "ReturnValues": "ALL_NEW",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if condition:
+            arguments["ConditionExpression"] = condition
+        if "#day" in expression + (condition or ""):
+            arguments["ExpressionAttributeNames"] = {"#day": "day"}
+        try:
+            self._see(self._client.update_item(**arguments)["Attributes"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            self._see(error.response.get("Item", {}))  # type: ignore[arg-type]
+            return False
+        return True
+
+
+class Turn(NotYet):
+    """The upload's place in line."""
+
+    def __init__(self, due_at: float) -> None:
+        super().__init__("waiting for a slot", due_at)
+
+
+_KEY: dict[str, Any] = {"id": {"S": PACE_ID}}
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

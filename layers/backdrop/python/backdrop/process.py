@@ -1,0 +1,439 @@
+"""From a job to stored results: the one path behind every handler.
+
+claim → look at the upload → slot → CALLING → call → PAID → fetch and store → DONE. Whatever interrupts it, the next
+attempt goes on from what the ledger says.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from backdrop.announce import Announcer
+from backdrop.clock import Clock, iso_time, utc_day
+from backdrop.errors import (
+    AccountFault,
+    GatewayError,
+    NeverSent,
+    NoImage,
+    NotYet,
+    OutcomeUnknown,
+    Reason,
+    Refused,
+    Rejected,
+    ResultUnreachable,
+    ResultUnusable,
+    Superseded,
+    TryLater,
+)
+from backdrop.gateway import Answer, Gateway
+from backdrop.job import Job, Malformed, Purchase
+from backdrop.ledger import Call, Ledger, Record, State
+from backdrop.log import logger
+from backdrop.pace import Pace, Slot, Turn
+from backdrop.queues import Queues, backoff
+from backdrop.request import read_request
+from backdrop.results import Results, checked
+from backdrop.settings import Settings
+from backdrop.storage import LINK_SECONDS, Storage
+
+STORING_SECONDS = 10.0  # kept free after a gateway call for writing PAID and, mostly, for storing the result
+FETCH_SECONDS = 60.0
+LINK_TRIES = 3
+LINK_TRIES_APART_SECONDS = 40.0
+LINK_LIFE_SECONDS = 24 * 3600.0
+RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't say how long
+RETRY_SECONDS = (2.0, 300.0)  # least and most of the backoff after a failed call
+REPLAY_SECONDS = 5.0
+CONFLICT_SECONDS = (15.0, 240.0)
+MAX_CONFLICTS = 5
+UNRECORDED_SECONDS = 15.0
+RESULT_RETRY_SECONDS = (5.0, 5.0)
+MAX_RESULT_WAIT_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class App:
+    """Everything that processing needs; built once by `wiring`."""
+
+    settings: Settings
+    clock: Clock
+    storage: Storage
+    ledger: Ledger
+    pace: Pace
+    gateway: Gateway
+    results: Results
+    queues: Queues
+    announcer: Announcer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job. `due_at` is when to look again, in epoch seconds; None when nothing is left to do."""
+
+    job: Job
+    state: str
+    due_at: float | None = None
+    outputs: tuple[dict[str, Any], ...] = ()
+
+
+class _Handed(Exception):
+    """The rest of the work is in a new message."""
+
+
+def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
+    """Process one job as far as it goes now; one that can't succeed is dead-lettered.
+
+    `owner` is unique to this invocation, which is over at `ends_at` (epoch seconds) at the latest. Anything
+    unforeseen, AWS faults included, is raised: the job then has to be tried again.
+    """
+    logger.set_correlation_id(job.id)
+    if job.is_skipped:
+        logger.info("skipped: a folder marker or an empty object", key=job.key)
+        return Outcome(job, "SKIPPED")
+    try:
+        record = _process(job, app, owner, ends_at)
+    except NotYet as wait:
+        logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
+        return Outcome(job, "WAITING", wait.due_at)
+    except Superseded as reason:
+        logger.info("superseded", key=job.key, why=str(reason))
+        return Outcome(job, State.SUPERSEDED)
+    except _Handed:
+        return Outcome(job, "WAITING")
+    if record.state is State.REJECTED and not record.dead_lettered:
+        _dead_letter(record, app)
+    logger.info("finished", key=job.key, state=record.state, attempts=record.attempts, usd=record.cost_usd)
+    return Outcome(job, record.state, outputs=record.outputs)
+
+
+def dead_letter_malformed(malformed: Malformed, app: App) -> None:
+    """Dead-letter what is no upload."""
+    logger.error("malformed message", why=malformed.message)
+    reason = app.queues.dead_letter_malformed(malformed, iso_time(app.clock.now()))
+    app.announcer.failed(None, None, reason)
+
+
+def _dead_letter(record: Record, app: App) -> None:
+    job = Job(record.bucket, record.key, record.version_id, record.etag)
+    reason, failed_at = record.reason or {}, record.failed_at or ""
+    logger.error("dead-lettered", key=job.key, reason=reason)
+    app.queues.dead_letter(job, reason, failed_at, record.history)
+    app.announcer.failed(record.id, {"bucket": job.bucket, "key": job.key, "version_id": job.version_id}, reason)
+    app.ledger.mark_dead_lettered(record.id, failed_at)
+
+
+def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
+    if job.version_id is None:
+        job = app.storage.resolve(job)
+    lease_seconds = ends_at - app.clock.now()
+    record = app.ledger.claim(job, owner, lease_seconds)
+    if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
+        one_more = 0 if app.settings.on_unknown_outcome == "retry" else -1
+        record = app.ledger.reopen(record, owner, lease_seconds, replays=one_more)
+    if record.is_finished:
+        return record
+    attempt = _Attempt(job, app, record, ends_at)
+    try:
+        return attempt.go_on()
+    except (NotYet, _Handed):
+        raise
+    except Superseded:
+        app.ledger.release(attempt.record, 0.0, state=State.SUPERSEDED)
+        raise
+    except Rejected as rejected:
+        return attempt.reject(rejected)
+    except Exception:
+        # Without this the next try would wait for the lease. CALLING stays CALLING, so nothing is forgotten.
+        try:
+            app.ledger.release(attempt.record, app.clock.now())
+        except (NotYet, BotoCoreError, ClientError):
+            logger.warning("the lease could not be given back", key=job.key)
+        raise
+
+
+class _Attempt:
+    """One worker's go at one claimed upload; `record` is what the ledger holds."""
+
+    def __init__(self, job: Job, app: App, record: Record, ends_at: float) -> None:
+        self.job = job
+        self.app = app
+        self.record = record
+        self.ends_at = ends_at
+        self._inline: tuple[bytes, ...] = ()
+
+    def go_on(self) -> Record:
+        """From where the upload stands to DONE."""
+        if self.record.state is State.PAID and self.record.answered_inline:
+            # The images were in an answer that a crash has swallowed; only the same call brings them again.
+            self._save(state=State.UNKNOWN)
+        if self.record.state in (State.CALLING, State.UNKNOWN):
+            purchase = self.job.purchase
+            if purchase and purchase.idempotency_key == self.record.idempotency_key:
+                self._save_purchase(purchase)
+            else:
+                self._replay()
+        elif self.record.state is not State.PAID:
+            self._buy()
+        return self._store()
+
+    def reject(self, rejected: Rejected) -> Record:
+        """Write why the upload can't succeed; a dead letter that is moved back goes on from `rejected_in`."""
+        now = self.app.clock.now()
+        reason = Reason(rejected.code, rejected.message, rejected.http_status, self.record.attempts, rejected.billed)
+        changes: dict[str, Any] = {"rejected_in": State.CLAIMED, "call": None, "idempotency_key": None}
+        if rejected.code == "outcome_unknown":
+            changes = {"rejected_in": State.UNKNOWN}
+        elif rejected.billed == "yes":
+            changes = {"rejected_in": State.PAID}
+        self.record = self.app.ledger.release(
+            self.record,
+            0.0,
+            state=State.REJECTED,
+            reason=asdict(reason),
+            failed_at=iso_time(now),
+            dead_lettered=False,
+            history=self.record.noting(now, rejected.code),
+            **changes,
+        )
+        return self.record
+
+    # Buying
+
+    def _buy(self) -> None:
+        app = self.app
+        upload = app.storage.inspect(self.job)
+        request = read_request(upload.metadata, app.settings.default_prompt, upload.missing_metadata)
+        app.storage.check_key(self.job.key, request.n)
+        if 0 < app.settings.daily_image_limit < request.n:
+            raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
+        slot = self._slot(request.n)
+        number = self.record.key_number + 1
+        link_dies_at = app.clock.now() + LINK_SECONDS
+        call = app.gateway.new_call(request, app.storage.link(self.job), f"{self.record.id}-{number}", link_dies_at)
+        self._call(
+            call,
+            slot,
+            idempotency_key=call.idempotency_key,
+            key_number=number,
+            replays=0,
+            conflicts=0,
+            images=request.n,
+            model=app.settings.gateway_model,
+            source_modified=upload.modified,
+            prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
+            prompt_length=len(request.prompt),
+        )
+
+    def _replay(self) -> None:
+        """Nobody knows what became of the last call: the same key and body find out, or it is left to people."""
+        call = self.record.call
+        if call is None or not self._may_replay:
+            raise self._unknown("a call was sent and its outcome never became known")
+        reserved = self.record.reserved_on == utc_day(self.app.clock.now())
+        slot = self._slot(0 if reserved else self.record.images)
+        self._call(call, slot, replays=self.record.replays + 1)
+
+    @property
+    def _may_replay(self) -> bool:
+        # Below 0: a dead letter was moved back under `park`; whoever did it asked for one replay.
+        allowed = 1 if self.app.settings.on_unknown_outcome == "retry" else 0
+        return self.record.replays < allowed
+
+    def _slot(self, images: int) -> Slot:
+        now = self.app.clock.now()
+        try:
+            if self.ends_at - now < self.app.settings.gateway_timeout_seconds + STORING_SECONDS:
+                raise NotYet("too little time is left in this invocation", now)
+            slot = self.app.pace.take(images, self.record.turn_at)
+            self.app.pace.wait(slot)
+        except NotYet as wait:
+            self._let_go(wait, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0)
+        return slot
+
+    def _call(self, call: Call, slot: Slot, **changes: Any) -> None:
+        is_replay = self.record.state in (State.CALLING, State.UNKNOWN)
+        reserved_on = slot.day if slot.images else self.record.reserved_on
+        try:
+            self._save(
+                state=State.CALLING,
+                call=call,
+                attempts=self.record.attempts + 1,
+                turn_at=0.0,
+                reserved_on=reserved_on,
+                **changes,
+            )
+        except Exception:
+            self.app.pace.give_back(slot)
+            raise
+        try:
+            answer = self.app.gateway.send(
+                call, lambda: self.app.storage.read(self.job), self.app.settings.gateway_timeout_seconds
+            )
+        except GatewayError as error:
+            self._settle(error, slot, is_replay)
+        else:
+            self._bought(answer)
+            self.app.pace.succeeded(slot)
+
+    def _bought(self, answer: Answer) -> None:
+        now = self.app.clock.now()
+        self._inline = answer.inline
+        purchase = Purchase(
+            idempotency_key=self.record.idempotency_key or "",
+            links=answer.links,
+            inline=bool(answer.inline),
+            request_id=answer.request_id,
+            cost_usd=str(answer.cost_usd),
+            paid_at=now,
+        )
+        try:
+            self._save_purchase(purchase)
+        except (BotoCoreError, ClientError) as error:
+            if answer.inline:
+                raise  # too large for a message: the same call brings the images again
+            logger.error("PAID could not be written; a message keeps the purchase", error=type(error).__name__)
+            self.app.queues.retry(self.job, UNRECORDED_SECONDS, purchase)
+            raise _Handed from None
+
+    def _save_purchase(self, purchase: Purchase) -> None:
+        self.record = self.app.ledger.paid(
+            self.record,
+            links=purchase.links,
+            answered_inline=purchase.inline,
+            request_id=purchase.request_id,
+            cost_usd=purchase.cost_usd,
+            paid_at=purchase.paid_at,
+            link_failures=0,
+        )
+        logger.info("paid", images=self.record.images, usd=purchase.cost_usd, request_id=purchase.request_id)
+
+    # A call that brought no image
+
+    def _settle(self, error: GatewayError, slot: Slot, is_replay: bool) -> NoReturn:
+        """Write what is known about a call that brought no image, and wait or give up."""
+        pace, now = self.app.pace, self.app.clock.now()
+        status: int | None = getattr(error, "status", None)
+        what = f"{type(error).__name__} {status}" if status else type(error).__name__
+        logger.warning("gateway call failed", outcome=what, detail=str(error), attempts=self.record.attempts)
+        history = self.record.noting(now, what)
+
+        if isinstance(error, NoImage):
+            cost = self.app.settings.price_per_image_usd * self.record.images
+            self.record = self.app.ledger.paid(self.record, cost_usd=str(cost), paid_at=now, history=history)
+            pace.succeeded(slot)
+            raise Rejected("no_image_returned", str(error), 200, "yes")
+        if isinstance(error, OutcomeUnknown):
+            if not self._may_replay:
+                raise self._unknown(str(error))
+            self._let_go(NotYet(str(error), now + REPLAY_SECONDS), state=State.UNKNOWN, history=history)
+
+        pace.give_back(slot)
+        back: dict[str, Any] = {"state": State.CLAIMED, "call": None, "idempotency_key": None, "history": history}
+        if is_replay:  # it says nothing about the first call
+            back = {"state": State.UNKNOWN, "replays": self.record.replays - 1, "history": history}
+
+        if isinstance(error, Refused):
+            pace.succeeded(slot)
+            self._refused(error, is_replay, back)
+        if isinstance(error, AccountFault):
+            pace.pause(slot, str(error.status))
+            self._let_go(NotYet(str(error), pace.next_look()), attempts=self.record.attempts - 1, **back)
+
+        is_down = pace.failed(slot, what)
+        strikes = self.record.strikes
+        asked = 0.0
+        if isinstance(error, NeverSent):
+            back["attempts"] = self.record.attempts - 1
+        elif isinstance(error, TryLater):
+            asked = error.retry_after or 0.0
+            if error.status == 429:
+                pace.push_back(asked or RATE_LIMIT_SECONDS)
+            elif not slot.is_probe:
+                strikes += 1
+        if strikes >= self.app.settings.max_attempts:
+            message = f"{strikes} calls failed; the last: {error}"
+            raise self._unknown(message) if is_replay else Rejected("attempts_exhausted", message, status)
+        due_at = pace.next_look() if is_down else now + max(asked, backoff(strikes, *RETRY_SECONDS))
+        self._let_go(NotYet(str(error), due_at), strikes=strikes, **back)
+
+    def _refused(self, error: Refused, is_replay: bool, back: dict[str, Any]) -> NoReturn:
+        now = self.app.clock.now()
+        call = self.record.call
+        if is_replay and error.status == 409:
+            conflicts = self.record.conflicts + 1
+            if conflicts > MAX_CONFLICTS:
+                raise self._unknown("the gateway says that the first call is still running, again and again")
+            due_at = now + backoff(conflicts, *CONFLICT_SECONDS)
+            self._let_go(NotYet(str(error), due_at), conflicts=conflicts, **back)
+        if is_replay and self.record.paid_at:
+            raise Rejected("result_unavailable", str(error), error.status, "yes")
+        if is_replay and call and now > call.image_link_dies_at:
+            # The gateway would have known a call that it charged; it tried a new one and the photo's link was dead.
+            self._let_go(
+                NotYet("the first call was not charged", now),
+                **{**back, "state": State.CLAIMED, "call": None, "idempotency_key": None},
+            )
+        raise Rejected("rejected_by_gateway", str(error), error.status)
+
+    def _unknown(self, message: str) -> Rejected:
+        return Rejected("outcome_unknown", message, billed="yes" if self.record.paid_at else "unknown")
+
+    # Storing
+
+    def _store(self) -> Record:
+        images: tuple[str, ...] | tuple[bytes, ...] = self._inline or self.record.links
+        if not images:
+            raise Rejected("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
+        for index in range(len(self.record.outputs) + 1, len(images) + 1):
+            stored = self._store_one(index, images[index - 1])
+            if stored is None:
+                logger.info("a newer upload of the same key has its result stored already", key=self.job.key)
+                return self._done()
+            self.record = replace(self.record, outputs=(*self.record.outputs, stored))
+        if len(images) < self.record.images:
+            message = f"{len(images)} of {self.record.images} images came and are stored"
+            raise Rejected("no_image_returned", message, 200, "yes")
+        self.app.announcer.replaced(self.record, self.app.clock.now() - self.record.created_at)
+        return self._done()
+
+    def _store_one(self, index: int, image: str | bytes) -> dict[str, Any] | None:
+        try:
+            data = image if isinstance(image, bytes) else self._fetch(image)
+            return self.app.storage.store(self.record, index, data, checked(data))
+        except ResultUnusable as error:
+            failures = self.record.link_failures + 1
+            if failures >= LINK_TRIES or isinstance(image, bytes):
+                raise Rejected("result_unavailable", str(error), billed="yes") from None
+            self._result_failed(error, LINK_TRIES_APART_SECONDS, failures)
+        except ResultUnreachable as error:
+            age = self.app.clock.now() - self.record.paid_at
+            if age > LINK_LIFE_SECONDS:
+                raise Rejected("result_unavailable", str(error), billed="yes") from None
+            self._result_failed(error, backoff(0, *RESULT_RETRY_SECONDS) + age / 2, self.record.link_failures)
+
+    def _fetch(self, link: str) -> bytes:
+        now = self.app.clock.now()
+        seconds = min(FETCH_SECONDS, self.ends_at - now - STORING_SECONDS / 2)
+        if seconds < STORING_SECONDS / 2:
+            self._let_go(NotYet("too little time is left in this invocation", now))
+        return self.app.results.fetch(link, seconds)
+
+    def _result_failed(self, error: Exception, seconds: float, failures: int) -> NoReturn:
+        logger.warning("paid, but not stored yet", key=self.job.key, why=str(error))
+        due_at = self.app.clock.now() + min(seconds, MAX_RESULT_WAIT_SECONDS)
+        self._let_go(NotYet(str(error), due_at), link_failures=failures)
+
+    # The ledger
+
+    def _done(self) -> Record:
+        self.record = self.app.ledger.release(self.record, 0.0, state=State.DONE, call=None)
+        return self.record
+
+    def _save(self, **changes: Any) -> None:
+        self.record = self.app.ledger.save(self.record, **changes)
+
+    def _let_go(self, wait: NotYet, **changes: Any) -> NoReturn:
+        self.record = self.app.ledger.release(self.record, wait.due_at, **changes)
+        raise wait

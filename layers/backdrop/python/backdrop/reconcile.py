@@ -1,0 +1,75 @@
+"""The promise that nothing is lost: recent uploads against the ledger, what is missing or stuck into RetryQueue.
+
+S3 notifications have no dead-letter queue, so a lost one is found here.
+"""
+
+from dataclasses import dataclass
+
+from backdrop.errors import NotYet
+from backdrop.job import Job
+from backdrop.ledger import Record, State
+from backdrop.log import logger
+from backdrop.process import App
+
+YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
+OLDEST_SECONDS = 24 * 3600.0
+GRACE_SECONDS = 600.0  # an upload this long past its time is stuck: its message is lost
+ENQUEUED_SECONDS = 3600.0  # an upload that was enqueued is left alone this long
+MESSAGE_DELAY_SECONDS = 10.0  # the mark in the ledger comes first, so that it doesn't hold up the retry function
+SAVING_SECONDS = 15.0  # kept free at the end of an invocation
+
+
+@dataclass
+class Reconciled:
+    """What one run saw; `complete` when it came to the end of the bucket."""
+
+    listed: int = 0
+    recent: int = 0
+    enqueued: int = 0
+    complete: bool = False
+
+
+def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
+    """List the input bucket by pages until its end or shortly before `ends_at`; the next run goes on there."""
+    seen = Reconciled()
+    cursor = app.ledger.cursor()
+    while not seen.complete and app.clock.now() < ends_at - SAVING_SECONDS:
+        page, cursor = app.storage.list_uploads(app.settings.input_bucket, cursor)
+        now = app.clock.now()
+        recent = [
+            upload.job
+            for upload in page
+            if YOUNGEST_SECONDS <= now - upload.modified <= OLDEST_SECONDS and not upload.job.is_skipped
+        ]
+        known = app.ledger.known([job.id for job in recent])
+        for job in recent:
+            if _is_stuck(known.get(job.id), now):
+                _enqueue(job, app, owner)
+                seen.enqueued += 1
+        seen.listed += len(page)
+        seen.recent += len(recent)
+        seen.complete = cursor is None
+        app.ledger.save_cursor(cursor)
+    logger.info("reconciled", listed=seen.listed, recent=seen.recent, enqueued=seen.enqueued, complete=seen.complete)
+    return seen
+
+
+def _is_stuck(record: Record | None, now: float) -> bool:
+    if record is None:
+        return True
+    if record.state in (State.DONE, State.SUPERSEDED):
+        return False
+    if record.state is State.REJECTED and record.dead_lettered:
+        return False
+    return now - max(record.due_at, record.lease_until, record.updated_at) > GRACE_SECONDS
+
+
+def _enqueue(job: Job, app: App, owner: str) -> None:
+    app.queues.retry(job, MESSAGE_DELAY_SECONDS)
+    try:
+        record = app.ledger.claim(job, owner, 0.0)
+        if not record.is_finished:
+            app.ledger.release(record, app.clock.now() + ENQUEUED_SECONDS)
+    except NotYet:
+        pass  # somebody is on it after all; the message finds nothing to do
+    logger.warning("enqueued: its notification or message was lost", key=job.key, job_id=job.id)

@@ -1,0 +1,102 @@
+"""What the uploader asked for: object metadata → prompt and options."""
+
+import base64
+import binascii
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header
+
+from backdrop.errors import Rejected
+
+MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a DefaultPrompt may be longer than an upload's
+MAX_IMAGES = 8
+_ENCODED_WORD = re.compile(r"=\?[^?]+\?[bBqQ]\?[^?]*\?=")
+_SIZE = re.compile(r"[1-9]\d{1,4}x[1-9]\d{1,4}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request: `n` images, `size` as WIDTHxHEIGHT in pixels or None for the model's own."""
+
+    prompt: str
+    n: int
+    size: str | None
+
+
+def read_request(metadata: Mapping[str, str], default_prompt: str, missing: int = 0) -> Request:
+    """Check the user metadata of an upload (keys lower-case, without `x-amz-meta-`).
+
+    `missing` is S3's count of metadata values that it could not return. Raises Rejected with `missing_prompt` or
+    `invalid_option`.
+    """
+    if missing:
+        raise _invalid(f"{missing} metadata value(s) can't be read by S3; send non-ASCII prompts as prompt-b64")
+    if "prompt-b64" in metadata:
+        prompt = _from_base64(metadata["prompt-b64"])
+    else:
+        prompt = _from_header(metadata.get("prompt", ""))
+    prompt = prompt.strip() or default_prompt.strip()
+    if not prompt:
+        raise Rejected("missing_prompt", "no prompt in the object's metadata and no DefaultPrompt is set")
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise _invalid(f"the prompt has {len(prompt)} characters; the most is {MAX_PROMPT_CHARACTERS}")
+    if any(unicodedata.category(character) == "Cc" and character not in "\r\n\t" for character in prompt):
+        raise _invalid("the prompt has control characters in it")
+    return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")))
+
+
+def _invalid(message: str) -> Rejected:
+    return Rejected("invalid_option", message)
+
+
+def _from_base64(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise _invalid("prompt-b64 is not base64 of UTF-8 text") from None
+
+
+def _from_header(value: str) -> str:
+    """Text as it is, or RFC 2047 encoded words, decoded once."""
+    if not _ENCODED_WORD.search(value):
+        if value.lstrip().startswith("=?"):
+            raise _invalid("the prompt's RFC 2047 encoding is broken")
+        return _utf8_again(value)
+    try:
+        parts = [
+            part.decode(charset or "ascii") if isinstance(part, bytes) else part
+            for part, charset in decode_header(value)
+        ]
+    except (HeaderParseError, UnicodeDecodeError, LookupError, ValueError):
+        raise _invalid("the prompt's RFC 2047 encoding is broken") from None
+    return _utf8_again("".join(parts))
+
+
+def _utf8_again(text: str) -> str:
+    """Undo UTF-8 bytes that were taken for Latin-1, as S3 and HTTP clients do with raw non-ASCII headers.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html shows S3 returning them this way.
+    """
+    try:
+        return text.encode("latin-1").decode()
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return text
+
+
+def _images(value: str | None) -> int:
+    if value is None:
+        return 1
+    if value.strip() not in {str(n) for n in range(1, MAX_IMAGES + 1)}:
+        raise _invalid(f"n is {value[:20]!r}; it can be 1 to {MAX_IMAGES}")
+    return int(value)
+
+
+def _size(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not _SIZE.fullmatch(value.strip()):
+        raise _invalid(f"size is {value[:20]!r}; write WIDTHxHEIGHT in pixels, as in 1024x1024")
+    return value.strip()

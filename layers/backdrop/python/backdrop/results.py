@@ -1,0 +1,111 @@
+"""Fetching paid results from links that a third party chose: only from where they may come, only images, bounded."""
+
+import socket
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+import httpx
+
+from backdrop import http
+from backdrop.errors import ResultUnreachable, ResultUnusable
+from backdrop.images import ImageType, sniff
+
+MAX_RESULT_BYTES = 32 * 2**20
+_PORTS = {"http": 80, "https": 443}
+_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052
+
+
+def checked(data: bytes) -> ImageType:
+    """The type of a result's bytes. Raises ResultUnusable when they are no image or too many."""
+    if len(data) > MAX_RESULT_BYTES:
+        raise ResultUnusable(f"the result is larger than {MAX_RESULT_BYTES} bytes")
+    kind = sniff(data)
+    if kind is None:
+        raise ResultUnusable("the result is no PNG, JPEG, WebP or AVIF image")
+    return kind
+
+
+def addresses_of(host: str, port: int) -> list[str]:
+    """The addresses of a host name, from the system's resolver."""
+    return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+class Results:
+    """Fetches result links from the gateway's own origin, or over https from public addresses."""
+
+    def __init__(
+        self,
+        gateway_base_url: str,
+        resolve: Callable[[str, int], list[str]] = addresses_of,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._gateway_origin = _origin(gateway_base_url)
+        self._resolve = resolve
+        self._client = http.new_client(transport)
+
+    def fetch(self, link: str, seconds: float) -> bytes:
+        """The bytes behind a link, within `seconds` in all.
+
+        Raises ResultUnusable for a link that is dead or must not be followed, ResultUnreachable when it may work later.
+        """
+        request = self._request(link)
+        try:
+            response = http.exchange(self._client, request, seconds, MAX_RESULT_BYTES)
+        except http.TooLarge as error:
+            raise ResultUnusable(str(error)) from None
+        except httpx.TransportError as error:
+            raise ResultUnreachable(f"the result's host gave no complete answer: {type(error).__name__}") from None
+        if response.status in (403, 404, 410) or 300 <= response.status < 400:
+            raise ResultUnusable(f"the result's link answered {response.status}")
+        if response.status != 200:
+            raise ResultUnreachable(f"the result's link answered {response.status}")
+        checked(response.body)
+        return response.body
+
+    def _request(self, link: str) -> httpx.Request:
+        try:
+            parts = urlsplit(link)
+            origin = _origin(link)
+            if parts.username is not None or parts.password is not None:
+                raise ResultUnusable("the result's link carries user information")
+            if origin == self._gateway_origin:
+                return self._client.build_request("GET", link)
+            scheme, host, port = origin
+            if scheme != "https":
+                raise ResultUnusable("the result's link is not https")
+            address = self._public_address(host, port)
+            # Connecting to the address that was checked, and not to the name again, leaves no time to change it.
+            return self._client.build_request(
+                "GET",
+                httpx.URL(link).copy_with(host=address, fragment=None),
+                headers={"Host": parts.netloc},
+                extensions={"sni_hostname": host},
+            )
+        except (ValueError, httpx.InvalidURL):
+            raise ResultUnusable("the result's link is no URL") from None
+
+    def _public_address(self, host: str, port: int) -> str:
+        try:
+            addresses = self._resolve(host, port)
+        except OSError:
+            raise ResultUnreachable("the result's host has no address") from None
+        if not addresses or not all(_is_public(address) for address in addresses):
+            raise ResultUnusable("the result's link leads to an address that is not public")
+        return addresses[0]
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError("no http(s) URL")
+    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+
+
+def _is_public(text: str) -> bool:
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and (
+        address.ipv4_mapped or address.sixtofour or address.teredo or address in _NAT64
+    ):
+        return False  # wraps an IPv4 address that nobody has looked at
+    return address.is_global and not address.is_multicast

@@ -1,0 +1,100 @@
+"""The environment as one checked object; no other module reads it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Literal, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from backdrop.errors import NotConfigured
+
+Route = Literal["generations", "edits", "edits-multipart"]
+OnUnknownOutcome = Literal["retry", "park"]
+Choice = TypeVar("Choice", bound=str)
+
+_LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", "host.docker.internal"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the template's parameters and resources say; README lists the parameters with their meaning."""
+
+    input_bucket: str
+    output_bucket: str
+    retry_queue_url: str
+    dead_letter_queue_url: str
+    ledger_table: str
+    gateway_base_url: str
+    gateway_api_key_parameter: str
+    gateway_model: str
+    gateway_route: Route
+    gateway_timeout_seconds: int
+    requests_per_minute: int
+    daily_image_limit: int
+    price_per_image_usd: Decimal
+    default_prompt: str
+    max_attempts: int
+    on_unknown_outcome: OnUnknownOutcome
+    local_endpoint: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read and check everything. Raises NotConfigured naming the variable that is missing or wrong."""
+
+        def text(name: str) -> str:
+            value = environment.get(name, "").strip()
+            if not value:
+                raise NotConfigured(f"the environment variable {name} is not set")
+            return value
+
+        def whole(name: str, least: int) -> int:
+            try:
+                value = int(text(name))
+            except ValueError:
+                raise NotConfigured(f"{name} is {text(name)!r}, not a whole number") from None
+            if value < least:
+                raise NotConfigured(f"{name} is {value}; the least is {least}")
+            return value
+
+        def one_of(name: str, choices: tuple[Choice, ...]) -> Choice:
+            for choice in choices:
+                if choice == text(name):
+                    return choice
+            raise NotConfigured(f"{name} is {text(name)!r}; it can be {', '.join(choices)}")
+
+        try:
+            price = Decimal(text("PRICE_PER_IMAGE_USD"))
+        except InvalidOperation:
+            raise NotConfigured(f"PRICE_PER_IMAGE_USD is {text('PRICE_PER_IMAGE_USD')!r}, not a number") from None
+
+        settings = cls(
+            input_bucket=text("INPUT_BUCKET"),
+            output_bucket=text("OUTPUT_BUCKET"),
+            retry_queue_url=text("RETRY_QUEUE_URL"),
+            dead_letter_queue_url=text("DEAD_LETTER_QUEUE_URL"),
+            ledger_table=text("LEDGER_TABLE"),
+            gateway_base_url=_checked_base_url(text("GATEWAY_BASE_URL")),
+            gateway_api_key_parameter=text("GATEWAY_API_KEY_PARAMETER"),
+            gateway_model=text("GATEWAY_MODEL"),
+            gateway_route=one_of("GATEWAY_ROUTE", get_args(Route)),
+            gateway_timeout_seconds=whole("GATEWAY_TIMEOUT_SECONDS", 1),
+            requests_per_minute=whole("REQUESTS_PER_MINUTE", 1),
+            daily_image_limit=whole("DAILY_IMAGE_LIMIT", 0),
+            price_per_image_usd=price,
+            default_prompt=environment.get("DEFAULT_PROMPT", "").strip(),
+            max_attempts=whole("MAX_ATTEMPTS", 1),
+            on_unknown_outcome=one_of("ON_UNKNOWN_OUTCOME", get_args(OnUnknownOutcome)),
+            local_endpoint=bool(environment.get("AWS_ENDPOINT_URL", "").strip()),
+        )
+        if settings.input_bucket == settings.output_bucket:
+            raise NotConfigured("INPUT_BUCKET and OUTPUT_BUCKET are the same: every result would be a new upload")
+        return settings
+
+
+def _checked_base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS):
+        raise NotConfigured("GATEWAY_BASE_URL must be https; plain http is for a gateway on this machine only")
+    if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
+        raise NotConfigured("GATEWAY_BASE_URL must be a plain URL: scheme, host, optional port, path")
+    return url.rstrip("/")

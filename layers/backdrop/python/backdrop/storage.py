@@ -1,0 +1,202 @@
+"""The two buckets: reading uploads, storing results so that an older one never replaces a newer one."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from botocore.exceptions import ClientError
+
+from backdrop.errors import Rejected, Superseded
+from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
+from backdrop.job import Job
+from backdrop.ledger import Record
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MAX_UPLOAD_BYTES = 25 * 2**20
+LINK_SECONDS = 3600
+MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+MAX_METADATA_BYTES = 2048  # of all user metadata together
+_RACES = 5
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What the input bucket says about an upload. `modified` is epoch seconds."""
+
+    version_id: str | None
+    metadata: dict[str, str]
+    missing_metadata: int
+    modified: float
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An entry of the input bucket's listing. `modified` is epoch seconds."""
+
+    job: Job
+    modified: float
+
+
+class Storage:
+    """Both buckets."""
+
+    def __init__(self, client: "S3Client", output_bucket: str) -> None:
+        self._client = client
+        self._output_bucket = output_bucket
+
+    def resolve(self, job: Job) -> Job:
+        """A job that names no version, with the current one. Raises Superseded when the object is gone."""
+        head = self._head(job.bucket, job.key)
+        if head is None:
+            raise Superseded("the object is gone")
+        return Job(
+            job.bucket, job.key, head.get("VersionId"), head["ETag"].strip('"'), head["ContentLength"], job.failed_at
+        )
+
+    def list_uploads(self, bucket: str, cursor: dict[str, str] | None) -> tuple[list[Listed], dict[str, str] | None]:
+        """Up to a thousand current objects from `cursor` on, and the cursor behind them; None at the end."""
+        page = self._client.list_object_versions(Bucket=bucket, **(cursor or {}))  # type: ignore[arg-type]
+        listed = [
+            Listed(
+                Job(bucket, entry["Key"], entry.get("VersionId"), entry["ETag"].strip('"'), entry["Size"]),
+                entry["LastModified"].timestamp(),
+            )
+            for entry in page.get("Versions", [])
+            if entry["IsLatest"]
+        ]
+        if not page["IsTruncated"]:
+            return listed, None
+        return listed, {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    def inspect(self, job: Job) -> Upload:
+        """Look at the upload's metadata and its first bytes.
+
+        Raises Superseded when it is deleted, empty or replaced by a newer version, Rejected with `too_large` or
+        `unsupported_media_type`.
+        """
+        try:
+            # Without VersionId: one look tells both what the upload is and whether it is still the current one.
+            found = self._client.get_object(Bucket=job.bucket, Key=job.key, Range=f"bytes=0-{HEADER_BYTES - 1}")
+        except ClientError as error:
+            if _status(error) == 404:
+                raise Superseded("the object is gone") from None
+            if _status(error) == 416:
+                raise Superseded("the object is empty") from None
+            raise
+        with found["Body"] as body:
+            start = body.read(HEADER_BYTES)
+        if found.get("VersionId") != job.version_id or (not job.version_id and found["ETag"].strip('"') != job.etag):
+            raise Superseded("a newer version of the same key has replaced the object")
+        size = int(found["ContentRange"].rpartition("/")[2])
+        if size > MAX_UPLOAD_BYTES:
+            raise Rejected("too_large", f"the photo has {size} bytes; the most is {MAX_UPLOAD_BYTES}")
+        if sniff(start) not in ACCEPTED_UPLOADS:
+            raise Rejected("unsupported_media_type", "the object is no JPEG, PNG or WebP image")
+        return Upload(
+            found.get("VersionId"),
+            found["Metadata"],
+            found.get("MissingMeta", 0),
+            found["LastModified"].timestamp(),
+        )
+
+    def link(self, job: Job) -> str:
+        """A presigned link to this version, for the gateway; it dies after LINK_SECONDS."""
+        return self._client.generate_presigned_url("get_object", Params=_exact(job), ExpiresIn=LINK_SECONDS)
+
+    def read(self, job: Job) -> bytes:
+        """The photo itself, for the file upload route."""
+        with self._client.get_object(**_exact(job))["Body"] as body:
+            return body.read()
+
+    def output_key(self, key: str, index: int, images: int, extension: str) -> str:
+        """Where a result goes: `<key>.<ext>`, or `<key>.<index>.<ext>` for one of several; `index` from 1."""
+        return f"{key}.{extension}" if images == 1 else f"{key}.{index}.{extension}"
+
+    def check_key(self, key: str, images: int) -> None:
+        """Raises Rejected with `invalid_option` when the longest result key would be longer than S3 allows."""
+        longest = self.output_key(key, images, images, "avif")
+        if len(longest.encode()) > MAX_KEY_BYTES:
+            raise Rejected("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
+
+    def store(self, record: Record, index: int, data: bytes, kind: ImageType) -> dict[str, Any] | None:
+        """Put one result into the output bucket, as an entry of `outputs`; None when a newer upload's is there.
+
+        Raises Rejected with `result_unavailable` when the key is taken by an object that is no result of this key.
+        """
+        key = self.output_key(record.key, index, record.images, kind.extension)
+        metadata = _metadata(record)
+        stored = {
+            "bucket": self._output_bucket,
+            "key": key,
+            "content_type": kind.content_type,
+            "bytes": len(data),
+        }
+        for _ in range(_RACES):
+            there = self._head(self._output_bucket, key)
+            condition: dict[str, Any] = {"IfNoneMatch": "*"}
+            if there is not None:
+                theirs = there["Metadata"]
+                if theirs.get("job-id") == record.id:
+                    return stored
+                if "job-id" not in theirs or theirs.get("source-key") != metadata.get("source-key"):
+                    raise Rejected(
+                        "result_unavailable", f"the output key {key} is taken by something else", billed="yes"
+                    )
+                if self._is_newer(theirs, record):
+                    return None
+                condition = {"IfMatch": there["ETag"]}
+            try:
+                self._client.put_object(
+                    Bucket=self._output_bucket,
+                    Key=key,
+                    Body=data,
+                    ContentType=kind.content_type,
+                    Metadata=metadata,
+                    **condition,
+                )
+                return stored
+            except ClientError as error:
+                if _status(error) not in (404, 409, 412):
+                    raise
+        raise RuntimeError(f"the output key {key} changed {_RACES} times while a result was being stored")
+
+    def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
+        """Whether the stored result's upload came after the record's."""
+        modified = float(theirs.get("source-modified", 0))
+        if modified != record.source_modified:
+            return modified > record.source_modified
+        # LastModified has whole seconds: on a tie, whichever is the current version came last.
+        current = self._head(record.bucket, record.key)
+        return current is None or current.get("VersionId") != record.version_id
+
+    def _head(self, bucket: str, key: str) -> Any | None:
+        try:
+            return self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise
+
+
+def _exact(job: Job) -> Any:
+    return {"Bucket": job.bucket, "Key": job.key} | ({"VersionId": job.version_id} if job.version_id else {})
+
+
+def _metadata(record: Record) -> dict[str, str]:
+    metadata = {
+        "job-id": record.id,
+        "source-key": quote(record.key),
+        "source-version": record.version_id or "",
+        "source-modified": f"{record.source_modified:.3f}",
+        "model": quote(record.model or "", safe="/:"),
+        "request-id": record.request_id or "",
+    }
+    if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
+        del metadata["source-key"]  # a long key outside ASCII triples when it is encoded
+    return metadata
+
+
+def _status(error: ClientError) -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]

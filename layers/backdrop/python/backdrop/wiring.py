@@ -1,0 +1,80 @@
+"""The composition root: clients and settings, built once a worker and on the first event, never at import."""
+
+import os
+from functools import cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools.utilities.parameters import SSMProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.config import Config
+
+from backdrop.announce import Announcer
+from backdrop.clock import Clock
+from backdrop.errors import NeverSent
+from backdrop.gateway import Gateway
+from backdrop.ledger import Ledger
+from backdrop.pace import Pace
+from backdrop.process import App
+from backdrop.queues import Queues
+from backdrop.results import Results
+from backdrop.settings import Settings
+from backdrop.storage import Storage
+
+KEY_CACHE_SECONDS = 300
+
+
+@cache
+def app() -> App:
+    """Everything, from the environment. Raises NotConfigured when a setting is missing or makes no sense."""
+    settings = Settings.from_environment(os.environ)
+    clock = Clock()
+    config = Config(
+        signature_version="v4",
+        connect_timeout=3,
+        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": 4},
+    )
+    s3_config = config.merge(
+        Config(
+            # boto3 would presign for the global host in some regions; an emulator knows path style only.
+            signature_version="s3v4",
+            s3={
+                "addressing_style": "path" if settings.local_endpoint else "virtual",
+                "us_east_1_regional_endpoint": "regional",
+            },
+        )
+    )
+    session = boto3.Session()
+    dynamodb = session.client("dynamodb", config=config)
+    dynamodb.meta.events.register("after-call.dynamodb", _observe(clock))
+    return App(
+        settings=settings,
+        clock=clock,
+        storage=Storage(session.client("s3", config=s3_config), settings.output_bucket),
+        ledger=Ledger(dynamodb, settings.ledger_table, clock),
+        pace=Pace(dynamodb, settings.ledger_table, clock, settings.requests_per_minute, settings.daily_image_limit),
+        gateway=Gateway(settings, _api_key(SSMProvider(boto3_client=session.client("ssm", config=config)), settings)),
+        results=Results(settings.gateway_base_url),
+        queues=Queues(session.client("sqs", config=config), settings.retry_queue_url, settings.dead_letter_queue_url),
+        announcer=Announcer(session.client("events", config=config)),
+    )
+
+
+def _observe(clock: Clock) -> Any:
+    def observe(http_response: Any, **_: Any) -> None:
+        clock.observe(http_response.headers.get("date"))
+
+    return observe
+
+
+def _api_key(provider: SSMProvider, settings: Settings) -> Any:
+    def api_key(fresh: bool) -> str:
+        name = settings.gateway_api_key_parameter
+        try:
+            value = provider.get(name, decrypt=True, max_age=KEY_CACHE_SECONDS, force_fetch=fresh)
+        except GetParameterError:
+            raise NeverSent(f"the gateway key can't be read from the SSM parameter {name}") from None
+        return str(value)
+
+    return api_key

@@ -1,0 +1,318 @@
+"""The local stack: the real template on an AWS emulator, with a stand-in gateway beside it.
+
+`python -m tools.local_stack up|down`. MiniStack runs the functions; the SAM CLI deploys into it as it does into AWS.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tools.stand_in_gateway.server import KEY, GatewayControl
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK_NAME = "backdrop"
+KEY_PARAMETER = "/backdrop/gateway-api-key"
+EMULATOR_PORT = 4566
+GATEWAY_PORT = 8787
+SAMPLE_EVENT = ROOT / "events" / "s3_object_created.json"
+SAMPLE_PHOTO = ROOT / "tools" / "samples" / "mug.jpg"
+SAMPLE_PROMPT = "a marble kitchen counter in soft morning light"
+
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_REGION": "us-east-1",
+}
+# Every cold start costs about 0.6 CPU seconds here: without a cap, a burst of uploads would start as many workers.
+_TRIGGER_WORKERS = 4
+_RETRY_WORKERS = 8
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+
+
+class LocalStackError(Exception):
+    """Something outside is in the way; the message says what and what to do."""
+
+
+class LocalStack:
+    """One emulator with one gateway; everything that it writes is under `home`."""
+
+    def __init__(
+        self,
+        home: Path,
+        emulator_port: int = EMULATOR_PORT,
+        gateway_port: int = GATEWAY_PORT,
+        build_folder: Path = ROOT / ".aws-sam" / "build",  # where `sam local invoke` looks
+    ) -> None:
+        self.home = home
+        self._build_folder = build_folder
+        self.endpoint_url = f"http://127.0.0.1:{emulator_port}"
+        self.gateway = GatewayControl(f"http://127.0.0.1:{gateway_port}/v1")
+        self._ports = {"emulator": emulator_port, "gateway": gateway_port}
+
+    # Running
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a stack that was started with this home is alive."""
+        return any(_is_alive(pid) for pid in self._pids().values())
+
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        """Start emulator and gateway and wait until both answer.
+
+        `environment` is added to the emulator's. Raises LocalStackError when a port is in use or one doesn't come up.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        for name, port in self._ports.items():
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    raise LocalStackError(
+                        f"Port {port}, which the {name} needs, is in use. Stop what listens there"
+                        " (`make down`, if it is an earlier Backdrop), then try again."
+                    )
+        ports = self._ports
+        emulator = {
+            # Loopback only: whoever reaches an emulator can run code in it. Containers come in through the bridge.
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(ports["emulator"]),
+            "LOG_LEVEL": "INFO",
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
+            "S3_DATA_DIR": str(self.home / "s3"),
+            "TMPDIR": str(self._fresh_folder("tmp")),
+        } | (environment or {})
+        python = [sys.executable, "-m"]
+        self._spawn("emulator", [*python, "ministack.app"], emulator)
+        self._spawn("gateway", [*python, "tools.stand_in_gateway", "--port", str(ports["gateway"])])
+        self._spawn("bridge", [*python, "tools.container_bridge", *map(str, ports.values())])
+        self._await("emulator", f"{self.endpoint_url}/_ministack/health")
+        self._await("gateway", f"{self.gateway.base_url}/models")
+
+    def stop(self) -> bool:
+        """End every process of the stack; False when there was none."""
+        pids = [pid for pid in self._pids().values() if _is_alive(pid)]
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, sign)  # each was started as the leader of a group: its workers end with it
+            deadline = time.monotonic() + _STOP_SECONDS
+            while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+                time.sleep(0.05)
+        self._pid_file.unlink(missing_ok=True)
+        return bool(pids)
+
+    def _spawn(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+        with (self.home / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | _CREDENTIALS | {"PYTHONDONTWRITEBYTECODE": "1"} | (environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._pid_file.write_text(json.dumps(self._pids() | {name: process.pid}))
+
+    def _await(self, name: str, url: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and _is_alive(self._pids()[name]):
+            try:
+                with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own loopback address
+                    return
+            except urllib.error.HTTPError:
+                return  # it answers
+            except OSError:
+                time.sleep(0.05)
+        log = (self.home / f"{name}.log").read_text(errors="replace")
+        self.stop()
+        raise LocalStackError(f"The {name} did not come up. The end of its log:\n{log[-2000:]}")
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.home / "pids.json"
+
+    def _pids(self) -> dict[str, int]:
+        try:
+            pids: dict[str, int] = json.loads(self._pid_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return pids
+
+    def _fresh_folder(self, name: str) -> Path:
+        folder = self.home / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    # Deploying
+
+    def deploy(self, template: Path = ROOT / "template.yaml", **parameters: object) -> None:
+        """Build and deploy the template with the SAM CLI, and put the gateway's key where it is looked for.
+
+        Raises LocalStackError with the CLI's words when it fails.
+        """
+        self.client("ssm").put_parameter(Name=KEY_PARAMETER, Value=KEY, Type="SecureString", Overwrite=True)
+        overrides = {"GatewayBaseUrl": self.gateway.base_url} | parameters
+        build = self._build_folder
+        self._sam("build", "--template-file", str(template), "--build-dir", str(build))
+        self._sam(
+            "deploy",
+            *("--template-file", str(build / "template.yaml"), "--stack-name", STACK_NAME),
+            *("--parameter-overrides", *(f"{name}={value}" for name, value in overrides.items())),
+        )
+        self.__dict__.pop("outputs", None)
+        self._correct_the_emulator()
+
+    def _sam(self, *arguments: str) -> None:
+        sam = ROOT / ".venv-sam" / "bin" / "sam"
+        if not sam.exists():
+            raise LocalStackError("The SAM CLI is not installed; `make setup` does it.")
+        done = subprocess.run(
+            [str(sam), *arguments, "--config-file", str(ROOT / "samconfig.toml")],
+            cwd=ROOT,
+            env=os.environ | _CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint_url, "SAM_CLI_TELEMETRY": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (self.home / f"sam-{arguments[0]}.log").write_text(done.stdout + done.stderr)
+        if done.returncode:
+            raise LocalStackError(f"`sam {arguments[0]}` failed:\n{(done.stdout + done.stderr)[-3000:]}")
+
+    def _correct_the_emulator(self) -> None:
+        """What MiniStack 1.5 needs beyond what the template says; none of it is needed on AWS."""
+        functions = self.client("lambda")
+        retry = self.outputs["RetryFunctionName"]
+        # A MaximumConcurrency that comes from a parameter arrives as text and stops the poller.
+        for mapping in functions.list_event_source_mappings(FunctionName=retry)["EventSourceMappings"]:
+            functions.update_event_source_mapping(
+                UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": _RETRY_WORKERS}
+            )
+        for name, workers in {"ReplaceBackgroundFunctionName": _TRIGGER_WORKERS, "RetryFunctionName": _RETRY_WORKERS}.items():
+            functions.put_function_concurrency(
+                FunctionName=self.outputs[name], ReservedConcurrentExecutions=workers
+            )
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """The deployed stack's outputs."""
+        stack = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def client(self, service: str) -> Any:
+        """A boto3 client for the emulator."""
+        return boto3.client(  # type: ignore[call-overload]
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=_CREDENTIALS["AWS_REGION"],
+            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def put_sample(self) -> None:
+        """Put the photo of events/s3_object_created.json into the input bucket, unnoticed by the deployed function.
+
+        `sam local invoke` is to process it.
+        """
+        record = json.loads(SAMPLE_EVENT.read_text())["Records"][0]["s3"]
+        s3, bucket = self.client("s3"), record["bucket"]["name"]
+        notifications = s3.get_bucket_notification_configuration(Bucket=bucket)
+        notifications.pop("ResponseMetadata")
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+        try:
+            s3.put_object(
+                Bucket=bucket,
+                Key=record["object"]["key"],
+                Body=SAMPLE_PHOTO.read_bytes(),
+                ContentType="image/jpeg",
+                Metadata={"prompt": SAMPLE_PROMPT},
+            )
+        finally:
+            s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=notifications)
+
+
+def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.1) -> Any:
+    """Poll until `condition` returns something true, which is returned. Raises TimeoutError naming `what`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(every)
+
+
+def _is_alive(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # a child that has ended stays a process until somebody asks
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def up(stack: LocalStack) -> None:
+    """Start and deploy, and say how to use it."""
+    if stack.is_running:
+        raise LocalStackError("The local stack is running already. `make down` stops it.")
+    print("Starting the AWS emulator and the stand-in gateway …", flush=True)
+    stack.start()
+    try:
+        print("Deploying template.yaml with the SAM CLI …", flush=True)
+        stack.deploy()
+        stack.put_sample()
+    except BaseException:
+        stack.stop()
+        raise
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.local_stack", description=__doc__)
+    parser.add_argument("command", choices=["up", "down"])
+    command = parser.parse_args().command
+    stack = LocalStack(ROOT / ".local")
+    try:
+        if command == "down":
+            print("Stopped." if stack.stop() else "Nothing was running.")
+            return 0
+        up(stack)
+    except LocalStackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    outputs = stack.outputs
+    print(
+        f"""
+The local stack runs: AWS emulator {stack.endpoint_url}, stand-in gateway {stack.gateway.base_url}
+
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1
+  export AWS_ENDPOINT_URL={stack.endpoint_url}
+  aws s3 cp photo.jpg s3://{outputs["InputBucketName"]}/ --metadata prompt="a beach at sunset"
+  aws s3 ls s3://{outputs["OutputBucketName"]}/ --recursive
+
+`make down` stops it. Logs are in {(ROOT / ".local").relative_to(ROOT)}/."""
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
