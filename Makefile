@@ -1,0 +1,63 @@
+# Needs python3 >= 3.11 (with venv), make and a way to the package registry; everything else is installed by `setup`.
+
+UV_VERSION := 0.13.9
+UV := .local/uv/bin/uv
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: demo test up down check lint types unit integration e2e lock setup clean
+
+demo: setup ## Upload sample photos to a local stack, wait, and show before and after.
+	$(PYTHON) -m tools.demo
+
+test: check unit integration e2e ## Everything that a machine without Docker can run.
+
+up: setup ## Keep a local stack running: AWS emulator on port 4566, stand-in gateway on 8787.
+	$(PYTHON) -m tools.local_stack up
+
+down: setup ## Stop it.
+	$(PYTHON) -m tools.local_stack down
+
+check: lint types ## What needs no running code.
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/cfn-lint template.yaml
+	$(UV) lock --check --quiet
+	$(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header | diff layers/dependencies/requirements.txt -
+
+types: setup
+	.venv/bin/mypy layers/backdrop/python/backdrop tools tests
+	for app in functions/*/app.py; do .venv/bin/mypy $$app || exit 1; done
+
+unit: setup
+	$(PYTHON) -m pytest -q tests/unit
+
+integration: setup
+	$(PYTHON) -m pytest -q tests/integration
+
+e2e: setup
+	$(PYTHON) -m pytest -q tests/e2e
+
+lock: | $(UV) ## After changing pyproject.toml: the lock, and from it the layer's requirements.
+	$(UV) lock
+	$(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header \
+	  -o layers/dependencies/requirements.txt
+
+setup: .local/ready
+
+$(UV):
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Backdrop needs python3 3.11 or newer.")'
+	python3 -m venv .local/uv
+	.local/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# The SAM CLI pins its own boto3, so it gets an environment of its own; both come from one lock.
+.local/ready: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --locked --quiet
+	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --locked --quiet --only-group sam
+	touch $@
+
+clean: down
+	rm -rf .local .aws-sam .venv .venv-sam

@@ -1,0 +1,84 @@
+import io
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from moto.server import ThreadedMotoServer
+from PIL import Image, ImageDraw
+
+from backdrop import wiring
+from tests.integration.world import INPUT, KEY_PARAMETER, OUTPUT, TABLE, MovedClock, World
+from tools.stand_in_gateway.server import GatewayControl, running_gateway
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[GatewayControl]:
+    with running_gateway() as control:
+        yield control
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def environment(aws: str, gateway: GatewayControl, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """What the template puts into the functions' environment; tests may change it before the first event."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": aws,
+        "INPUT_BUCKET": INPUT,
+        "OUTPUT_BUCKET": OUTPUT,
+        "LEDGER_TABLE": TABLE,
+        "RETRY_QUEUE_URL": f"{aws}/123456789012/backdrop-retry",
+        "DEAD_LETTER_QUEUE_URL": f"{aws}/123456789012/backdrop-dead-letters",
+        "GATEWAY_BASE_URL": gateway.base_url,
+        "GATEWAY_API_KEY_PARAMETER": KEY_PARAMETER,
+        "GATEWAY_MODEL": "ideogram/ideogram-v3-replace-background",
+        "GATEWAY_ROUTE": "generations",
+        "GATEWAY_TIMEOUT_SECONDS": "100",
+        "REQUESTS_PER_MINUTE": "6000",
+        "DAILY_IMAGE_LIMIT": "1000",
+        "PRICE_PER_IMAGE_USD": "0.03",
+        "DEFAULT_PROMPT": "",
+        "MAX_ATTEMPTS": "6",
+        "ON_UNKNOWN_OUTCOME": "retry",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) -> Iterator[World]:
+    httpx.post(f"{aws}/moto-api/reset").raise_for_status()
+    gateway.reset()
+    environment.setattr(wiring, "Clock", MovedClock)
+    wiring.app.cache_clear()
+    yield World(aws, gateway)
+    wiring.app.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A product photo: something red on light grey."""
+    return picture("JPEG")
+
+
+@pytest.fixture(scope="session")
+def picture_of() -> Callable[[str], bytes]:
+    return picture
+
+
+def picture(kind: str) -> bytes:
+    image = Image.new("RGB", (320, 240), "#f3f3f1")
+    ImageDraw.Draw(image).ellipse((90, 50, 230, 200), fill="#b03020")
+    data = io.BytesIO()
+    image.save(data, kind)
+    return data.getvalue()

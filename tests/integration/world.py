@@ -1,0 +1,262 @@
+"""A whole Backdrop in one process: moto as AWS, the stand-in gateway, the real handlers, and a clock that tests move.
+
+Lambda and SQS are played by `World`: it hands S3 events to the trigger, sends failed ones to RetryQueue in Lambda's
+envelope, and gives waiting messages to the retry function when their time has come, moving the clock there.
+"""
+
+import importlib.util
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote_plus
+from uuid import uuid4
+
+import boto3
+from moto.core.base_backend import BackendDict
+from moto.backends import get_backend
+
+from backdrop import wiring
+from backdrop.clock import Clock
+from backdrop.job import Job
+from backdrop.ledger import Record
+from backdrop.process import App
+from tools.stand_in_gateway.server import GatewayControl
+
+ROOT = Path(__file__).parents[2]
+INPUT = "backdrop-input-000000000000"
+OUTPUT = "backdrop-output-000000000000"
+TABLE = "backdrop-ledger"
+KEY_PARAMETER = "/backdrop/gateway-api-key"
+FUNCTION_SECONDS = 150.0
+VISIBILITY_SECONDS = 900.0
+
+
+class Killed(BaseException):
+    """The worker process ends here and now: no handler of ours runs, as with SIGKILL."""
+
+
+class MovedClock(Clock):
+    """Real time plus what the test has moved it on; waiting in place moves it, too."""
+
+    moved = 0.0
+
+    def now(self) -> float:
+        return time.time() + MovedClock.moved
+
+    def observe(self, date_header: str | None) -> None:
+        pass
+
+    def sleep_until(self, when: float) -> None:
+        MovedClock.moved += max(0.0, when - self.now())
+
+
+@dataclass
+class Context:
+    """What a handler reads of Lambda's context."""
+
+    aws_request_id: str
+    function_name: str = "backdrop-test"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:backdrop-test"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(FUNCTION_SECONDS * 1000)
+
+
+def handler(name: str) -> ModuleType:
+    """A function's app.py, as Lambda loads it."""
+    spec = importlib.util.spec_from_file_location(f"functions_{name}", ROOT / "functions" / name / "app.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, endpoint_url: str, gateway: GatewayControl) -> None:
+        self.gateway = gateway
+        self.s3 = boto3.client("s3", endpoint_url=endpoint_url)
+        self.sqs = boto3.client("sqs", endpoint_url=endpoint_url)
+        self.dynamodb = boto3.client("dynamodb", endpoint_url=endpoint_url)
+        self.ssm = boto3.client("ssm", endpoint_url=endpoint_url)
+        self.events = boto3.client("events", endpoint_url=endpoint_url)
+        self.trigger_function = handler("replace_background")
+        self.retry_function = handler("retry")
+        self.reconcile_function = handler("reconcile")
+        self.s3.create_bucket(Bucket=INPUT)
+        self.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Enabled"})
+        self.s3.create_bucket(Bucket=OUTPUT)
+        self.retry_url = self.sqs.create_queue(
+            QueueName="backdrop-retry", Attributes={"VisibilityTimeout": str(int(VISIBILITY_SECONDS))}
+        )["QueueUrl"]
+        self.dead_letter_url = self.sqs.create_queue(QueueName="backdrop-dead-letters")["QueueUrl"]
+        self.dynamodb.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )
+        self.put_key(gateway.key)
+        MovedClock.moved = 0.0
+
+    # What users and operators do
+
+    @property
+    def app(self) -> App:
+        """What the handlers work with."""
+        return wiring.app()
+
+    def put_key(self, value: str) -> None:
+        """Put the gateway's key into SSM."""
+        self.ssm.put_parameter(Name=KEY_PARAMETER, Value=value, Type="SecureString", Overwrite=True)
+
+    def put(self, key: str, data: bytes, **metadata: str) -> Job:
+        """Upload an object without any notification; metadata names take _ for -."""
+        names = {name.replace("_", "-"): value for name, value in metadata.items()}
+        answer = self.s3.put_object(Bucket=INPUT, Key=key, Body=data, Metadata=names)
+        return Job(INPUT, key, answer["VersionId"], answer["ETag"].strip('"'), len(data))
+
+    def upload(self, key: str, data: bytes, **metadata: str) -> Job:
+        """Upload an object and let the trigger have its event."""
+        job = self.put(key, data, **metadata)
+        self.notify(job)
+        return job
+
+    def redrive(self) -> None:
+        """Move all dead letters back to RetryQueue."""
+        for body in self._take(self.dead_letter_url):
+            self.sqs.send_message(QueueUrl=self.retry_url, MessageBody=body)
+
+    # What AWS does
+
+    def notify(self, *jobs: Job) -> Any:
+        """Invoke the trigger with one S3 event for `jobs`; a failing one goes to RetryQueue."""
+        event = s3_event(*jobs)
+        try:
+            return self.invoke(self.trigger_function, event)
+        except (Exception, Killed) as error:
+            self.sqs.send_message(QueueUrl=self.retry_url, MessageBody=json.dumps(envelope(event, error)))
+            return None
+
+    def invoke(self, function: ModuleType, event: dict[str, Any]) -> Any:
+        """Call a handler as Lambda does: its answer has to be JSON."""
+        return json.loads(json.dumps(function.lambda_handler(event, Context(str(uuid4())))))
+
+    def drain(self, seconds: float = 3600.0, most: int = 500) -> int:
+        """Let the retry function have waiting messages, each at its time, until none is left; how many it took.
+
+        Stops after `seconds` of moved time or `most` invocations.
+        """
+        ends = time.time() + MovedClock.moved + seconds
+        for taken in range(most):
+            due = self.next_due()
+            if due is None or due > ends:
+                return taken
+            MovedClock.moved += max(0.0, due - time.time() - MovedClock.moved)
+            self.retry_once()
+        raise AssertionError(f"not at rest after {most} invocations: {self.waiting()}")
+
+    def retry_once(self) -> None:
+        """Give the message that is due first to the retry function."""
+        message = min(self._messages(), key=_due)
+        message.visible_at = message.delay_until = 0
+        received = self.sqs.receive_message(
+            QueueUrl=self.retry_url, AttributeNames=["All"], VisibilityTimeout=int(VISIBILITY_SECONDS)
+        )["Messages"][0]
+        before = MovedClock.moved
+        record = {
+            "messageId": received["MessageId"],
+            "receiptHandle": received["ReceiptHandle"],
+            "body": received["Body"],
+            "attributes": received["Attributes"],
+            "eventSource": "aws:sqs",
+        }
+        try:
+            answer = self.invoke(self.retry_function, {"Records": [record]})
+        except Killed:
+            answer = {"batchItemFailures": [{"itemIdentifier": received["MessageId"]}]}
+        failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+        assert set(failed) <= {received["MessageId"]}
+        if not failed:
+            self.sqs.delete_message(QueueUrl=self.retry_url, ReceiptHandle=received["ReceiptHandle"])
+        # Visibility runs on real time; what the handler waited in place has passed for the message, too.
+        for other in self._messages():
+            other.visible_at -= (MovedClock.moved - before) * 1000 if other.visible_at else 0
+
+    def next_due(self) -> float | None:
+        """When the first waiting message is due, in moved epoch seconds; None for no message."""
+        dues = [_due(message) for message in self._messages()]
+        return None if not dues else min(dues) + MovedClock.moved
+
+    def _messages(self) -> list[Any]:
+        queue = get_backend("sqs")["123456789012"]["us-east-1"].queues["backdrop-retry"]
+        return list(queue._messages)
+
+    # What is there to see
+
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """Stored results by key, each with Body, ContentType and Metadata."""
+        found = {}
+        for entry in self.s3.list_objects_v2(Bucket=OUTPUT).get("Contents", []):
+            answer = self.s3.get_object(Bucket=OUTPUT, Key=entry["Key"])
+            found[entry["Key"]] = {**answer, "Body": answer["Body"].read()}
+        return found
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """What is in DeadLetterQueue; they stay there."""
+        queue = get_backend("sqs")["123456789012"]["us-east-1"].queues["backdrop-dead-letters"]
+        return [json.loads(message.body) for message in queue._messages]
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The bodies in RetryQueue."""
+        return [json.loads(message.body) for message in self._messages()]
+
+    def record(self, job: Job) -> Record | None:
+        """The upload's item in the ledger."""
+        return self.app.ledger.known([job.id]).get(job.id)
+
+    def charged(self) -> int:
+        """Images that the gateway charged."""
+        return sum(charge["images"] for charge in self.gateway.charges())
+
+    def _take(self, url: str) -> Iterable[str]:
+        while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                yield message["Body"]
+
+
+def _due(message: Any) -> float:
+    """When moto would show a message, in real epoch seconds."""
+    return float(max(message.visible_at, message.delayed_until)) / 1000
+
+
+def s3_event(*jobs: Job) -> dict[str, Any]:
+    """The S3 event for uploads, in the shape of events/s3_object_created.json."""
+    event: dict[str, Any] = json.loads((ROOT / "events" / "s3_object_created.json").read_text())
+    template = json.dumps(event["Records"][0])
+    records = []
+    for job in jobs:
+        record = json.loads(template)
+        record["s3"]["bucket"]["name"] = job.bucket
+        record["s3"]["object"] = {
+            "key": quote_plus(job.key),
+            "size": job.size,
+            "eTag": job.etag,
+            "versionId": job.version_id,
+            "sequencer": "0055AED6DCD90281E5",
+        }
+        records.append(record)
+    return {"Records": records}
+
+
+def envelope(event: dict[str, Any], error: BaseException) -> dict[str, Any]:
+    """What Lambda sends to an OnFailure destination, in the shape of events/lambda_failure.json."""
+    body: dict[str, Any] = json.loads((ROOT / "events" / "lambda_failure.json").read_text())
+    return body | {"requestPayload": event, "responsePayload": {"errorType": type(error).__name__}}
