@@ -1,4 +1,5 @@
 import io
+import logging
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -19,6 +20,7 @@ def gateway() -> Iterator[GatewayControl]:
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -59,6 +61,7 @@ def environment(aws: str, gateway: GatewayControl, monkeypatch: pytest.MonkeyPat
 def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) -> Iterator[World]:
     httpx.post(f"{aws}/moto-api/reset").raise_for_status()
     gateway.reset()
+    gateway.settings(image_pixels=20_000)
     environment.setattr(wiring, "Clock", MovedClock)
     wiring.app.cache_clear()
     yield World(aws, gateway)

@@ -1,6 +1,17 @@
-"""From an upload to its result."""
+"""From an upload to its result: names, bytes, metadata, events."""
 
-from tests.integration.world import INPUT, World
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from backdrop.job import Job
+from tests.integration.world import INPUT, OUTPUT, ROOT, World
+
+PictureOf = Callable[[str], bytes]
 
 
 def test_an_upload_comes_back_with_the_background_asked_for(world: World, photo: bytes) -> None:
@@ -19,3 +30,192 @@ def test_an_upload_comes_back_with_the_background_asked_for(world: World, photo:
     assert charge["prompt"] == "a beach at sunset"
     assert charge["image_bytes"] == len(photo)
     assert world.waiting() == []
+
+
+def test_the_sample_event_is_processed_as_sam_local_invoke_does_it(world: World, photo: bytes) -> None:
+    event = json.loads((ROOT / "events" / "s3_object_created.json").read_text())
+    world.put("samples/mug.jpg", photo, prompt="marble")
+
+    answer = world.invoke(world.trigger_function, event)
+
+    [upload] = answer["uploads"]
+    assert upload["state"] == "DONE"
+    assert upload["outputs"][0]["key"] == "samples/mug.jpg.png"
+    assert list(world.outputs()) == ["samples/mug.jpg.png"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "my photo+1.JPG",
+        "100%20 sure & so on?.jpg",
+        "été/å (2).png",
+        "a/very/deep/folder/of/photos/x.webp",
+        "=?odd?=#[]{}.jpg",
+        "日本/" + "靴" * 300 + ".jpg",
+        "k" * 1019,
+    ],
+    ids=lambda key: key[:30],
+)
+def test_row_4_any_key_is_read_exactly_and_maps_to_its_result(world: World, photo: bytes, key: str) -> None:
+    world.upload(key, photo, prompt="snow")
+
+    assert list(world.outputs()) == [f"{key}.png"]
+    metadata = world.outputs()[f"{key}.png"]["Metadata"]
+    assert unquote(metadata.get("source-key", key)) == key
+    assert world.charged() == 1
+
+
+def test_row_4_a_key_too_long_for_a_result_is_refused_before_it_is_paid(world: World, photo: bytes) -> None:
+    world.upload("k" * 1024, photo, prompt="snow")
+
+    [letter] = world.dead_letters()
+    assert letter["reason"]["code"] == "invalid_option"
+    assert world.gateway.calls() == []
+
+
+def test_several_images_are_numbered_from_one(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood", n="3")
+
+    assert list(world.outputs()) == ["a.jpg.1.png", "a.jpg.2.png", "a.jpg.3.png"]
+    assert world.charged() == 3
+
+
+def test_size_is_sent_only_when_given(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    world.upload("b.jpg", photo, prompt="wood", size="1024x1024")
+
+    without, with_size = (call["fields"] for call in world.gateway.calls())
+    assert "size" not in without
+    assert with_size["size"] == "1024x1024"
+
+
+@pytest.mark.parametrize(
+    ("image_format", "extension", "content_type"),
+    [("png", "png", "image/png"), ("jpeg", "jpg", "image/jpeg"), ("webp", "webp", "image/webp")],
+)
+def test_extension_and_content_type_come_from_the_bytes(
+    world: World, photo: bytes, image_format: str, extension: str, content_type: str
+) -> None:
+    world.gateway.settings(image_format=image_format)
+
+    world.upload("a.jpg", photo, prompt="wood")
+
+    [(key, result)] = world.outputs().items()
+    assert key == f"a.jpg.{extension}"
+    assert result["ContentType"] == content_type
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_accepted_uploads_are_told_by_their_bytes(world: World, picture_of: PictureOf, kind: str) -> None:
+    world.upload("no-extension", picture_of(kind), prompt="wood")
+
+    assert list(world.outputs()) == ["no-extension.png"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "prompt"),
+    [
+        ({"prompt": "=?UTF-8?B?" + base64.b64encode("Café à Paris".encode()).decode() + "?="}, "Café à Paris"),
+        ({"prompt": "=?UTF-8?Q?Caf=C3=A9?="}, "Café"),
+        (
+            {"prompt_b64": base64.b64encode("Strand bei Nacht – 夜".encode()).decode(), "prompt": "no"},
+            "Strand bei Nacht – 夜",
+        ),
+    ],
+    ids=["rfc2047-b", "rfc2047-q", "b64-wins"],
+)
+def test_row_14_prompts_outside_ascii_arrive_decoded_once(
+    world: World, photo: bytes, metadata: dict[str, str], prompt: str
+) -> None:
+    world.upload("a.jpg", photo, **metadata)
+
+    assert world.gateway.charges()[0]["prompt"] == prompt
+
+
+def test_row_13_the_default_prompt_serves_uploads_without_one(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes
+) -> None:
+    environment.setenv("DEFAULT_PROMPT", "plain white")
+
+    world.upload("a.jpg", photo)
+    world.upload("b.jpg", photo, prompt="   ")
+
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["plain white", "plain white"]
+
+
+@pytest.mark.parametrize("route", ["generations", "edits", "edits-multipart"])
+def test_every_route_sends_the_photo(environment: pytest.MonkeyPatch, world: World, photo: bytes, route: str) -> None:
+    environment.setenv("GATEWAY_ROUTE", route)
+
+    world.upload("a.jpg", photo, prompt="wood")
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+    [charge] = world.gateway.charges()
+    assert charge["image_bytes"] == len(photo)
+    assert charge["model"] == "ideogram/ideogram-v3-replace-background"
+
+
+def test_inline_answers_are_understood(world: World, photo: bytes) -> None:
+    world.gateway.settings(answer="b64_json")
+
+    world.upload("a.jpg", photo, prompt="wood", n="2")
+
+    assert list(world.outputs()) == ["a.jpg.1.png", "a.jpg.2.png"]
+    assert world.charged() == 2
+
+
+def test_a_later_upload_of_the_same_key_replaces_the_result(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    second = world.upload("a.jpg", photo, prompt="snow")
+
+    assert world.outputs()["a.jpg.png"]["Metadata"]["source-version"] == second.version_id
+    assert world.charged() == 2
+
+
+@pytest.mark.parametrize(("key", "data"), [("folder/", b"x"), ("empty.jpg", b"")])
+def test_row_5_folder_markers_and_empty_objects_are_skipped_without_a_trace(
+    world: World, key: str, data: bytes
+) -> None:
+    job = world.upload(key, data)
+
+    assert (world.dead_letters(), world.waiting(), world.record(job)) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": INPUT}, {}, {"Records": []}],
+    ids=["test-event", "no-records", "empty-records"],
+)
+def test_row_6_events_without_uploads_are_no_failure(world: World, event: dict[str, Any]) -> None:
+    assert world.invoke(world.trigger_function, event) == {"uploads": []}
+    assert world.dead_letters() == []
+
+
+def test_a_receipt_says_who_what_when_and_how_much(world: World, photo: bytes) -> None:
+    job = world.upload("a.jpg", photo, prompt="wood", n="2")
+
+    receipt = world.record(job)
+
+    assert receipt is not None
+    assert (receipt.bucket, receipt.key, receipt.version_id) == (INPUT, "a.jpg", job.version_id)
+    assert (receipt.state, receipt.images, receipt.cost_usd, receipt.attempts) == ("DONE", 2, "0.06", 1)
+    assert [output["bucket"] for output in receipt.outputs] == [OUTPUT, OUTPUT]
+    assert receipt.call is None, "the body with its link and prompt is kept until PAID only"
+
+
+def test_the_prompt_is_in_the_ledger_as_a_hash_and_a_length_only(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="a very secret prompt")
+
+    items = json.dumps(world.dynamodb.scan(TableName="backdrop-ledger")["Items"])
+
+    assert "secret prompt" not in items
+
+
+def test_a_job_that_names_no_version_is_the_current_one(world: World, photo: bytes) -> None:
+    job = world.upload("a.jpg", photo, prompt="wood")
+
+    world.notify(Job(INPUT, "a.jpg", size=len(photo)))
+
+    assert world.charged() == 1
+    assert world.record(job) is not None

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,6 @@ from urllib.parse import quote_plus
 from uuid import uuid4
 
 import boto3
-from moto.core.base_backend import BackendDict
 from moto.backends import get_backend
 
 from backdrop import wiring
@@ -44,6 +44,10 @@ class MovedClock(Clock):
 
     moved = 0.0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_set = True
+
     def now(self) -> float:
         return time.time() + MovedClock.moved
 
@@ -52,6 +56,12 @@ class MovedClock(Clock):
 
     def sleep_until(self, when: float) -> None:
         MovedClock.moved += max(0.0, when - self.now())
+
+
+@cache
+def clients(endpoint_url: str) -> Any:
+    """The tests' own clients; making one takes longer than most tests."""
+    return [boto3.client(name, endpoint_url=endpoint_url) for name in ("s3", "sqs", "dynamodb", "ssm")]
 
 
 @dataclass
@@ -81,11 +91,7 @@ class World:
 
     def __init__(self, endpoint_url: str, gateway: GatewayControl) -> None:
         self.gateway = gateway
-        self.s3 = boto3.client("s3", endpoint_url=endpoint_url)
-        self.sqs = boto3.client("sqs", endpoint_url=endpoint_url)
-        self.dynamodb = boto3.client("dynamodb", endpoint_url=endpoint_url)
-        self.ssm = boto3.client("ssm", endpoint_url=endpoint_url)
-        self.events = boto3.client("events", endpoint_url=endpoint_url)
+        self.s3, self.sqs, self.dynamodb, self.ssm = clients(endpoint_url)
         self.trigger_function = handler("replace_background")
         self.retry_function = handler("retry")
         self.reconcile_function = handler("reconcile")
@@ -111,6 +117,10 @@ class World:
     def app(self) -> App:
         """What the handlers work with."""
         return wiring.app()
+
+    def restart(self) -> None:
+        """All workers start anew, with the environment as it is now."""
+        wiring.app.cache_clear()
 
     def put_key(self, value: str) -> None:
         """Put the gateway's key into SSM."""
@@ -158,14 +168,15 @@ class World:
             due = self.next_due()
             if due is None or due > ends:
                 return taken
-            MovedClock.moved += max(0.0, due - time.time() - MovedClock.moved)
+            self.advance(max(0.0, due - time.time() - MovedClock.moved))
             self.retry_once()
         raise AssertionError(f"not at rest after {most} invocations: {self.waiting()}")
 
     def retry_once(self) -> None:
         """Give the message that is due first to the retry function."""
         message = min(self._messages(), key=_due)
-        message.visible_at = message.delay_until = 0
+        message.visible_at = message.delayed_until = 0
+        others = [other for other in self._messages() if other is not message]
         received = self.sqs.receive_message(
             QueueUrl=self.retry_url, AttributeNames=["All"], VisibilityTimeout=int(VISIBILITY_SECONDS)
         )["Messages"][0]
@@ -185,9 +196,12 @@ class World:
         assert set(failed) <= {received["MessageId"]}
         if not failed:
             self.sqs.delete_message(QueueUrl=self.retry_url, ReceiptHandle=received["ReceiptHandle"])
-        # Visibility runs on real time; what the handler waited in place has passed for the message, too.
-        for other in self._messages():
-            other.visible_at -= (MovedClock.moved - before) * 1000 if other.visible_at else 0
+        _bring_closer(others, MovedClock.moved - before)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        MovedClock.moved += seconds
+        _bring_closer(self._messages(), seconds)
 
     def next_due(self) -> float | None:
         """When the first waiting message is due, in moved epoch seconds; None for no message."""
@@ -230,6 +244,13 @@ class World:
             for message in messages:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 yield message["Body"]
+
+
+def _bring_closer(messages: Iterable[Any], seconds: float) -> None:
+    """Moto shows messages by real time: moved time has to come off."""
+    for message in messages:
+        message.visible_at -= seconds * 1000
+        message.delayed_until -= seconds * 1000
 
 
 def _due(message: Any) -> float:

@@ -15,6 +15,7 @@ class Clock:
     """Epoch seconds as AWS sees them."""
 
     def __init__(self) -> None:
+        self.is_set = False
         self._offset = 0.0
 
     def now(self) -> float:
@@ -25,6 +26,7 @@ class Clock:
         """Take over AWS's time from an HTTP `Date` header when this machine's clock is clearly off."""
         if date_header is None:
             return
+        self.is_set = True
         offset = parsedate_to_datetime(date_header).timestamp() - time.time()
         if abs(offset - self._offset) > _TOLERANCE:
             self._offset = offset

@@ -15,7 +15,9 @@ def new_owner(context: LambdaContext) -> str:
 
 
 def ends_at(context: LambdaContext, app: App) -> float:
-    """When Lambda will end this invocation, in epoch seconds."""
+    """When Lambda will end this invocation, in epoch seconds. A new worker sets its clock first."""
+    if not app.clock.is_set:
+        app.pace.look()
     return app.clock.now() + context.get_remaining_time_in_millis() / 1000
 
 

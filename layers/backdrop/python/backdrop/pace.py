@@ -68,13 +68,17 @@ class Pace:
                 return slot
         raise NotYet("many workers want a slot at once", self._clock.now() + random.uniform(1, NEAR_SECONDS))
 
+    def look(self) -> None:
+        """Read the item; a new worker's first look also sets its clock."""
+        answer = self._client.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
+        self._see(answer.get("Item", {}))
+
     def wait(self, slot: Slot) -> None:
         """Wait until the slot's time. Raises NotYet when a pause began meanwhile; the slot is given back."""
         if slot.at <= self._clock.now():
             return
         self._clock.sleep_until(slot.at)
-        self._is_new = False
-        self._refresh()
+        self.look()
         if "paused_since" in self._seen and not slot.is_probe:
             self.give_back(slot)
             raise self._paused(self._clock.now())
@@ -188,8 +192,7 @@ class Pace:
         """Look at the item before sending anybody away because of an old look. False when the look is new."""
         if self._is_new:
             return False
-        answer = self._client.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
-        self._see(answer.get("Item", {}))
+        self.look()
         return True
 
     def _see(self, item: dict[str, Any]) -> None:

@@ -317,22 +317,22 @@ class _Attempt:
         status: int | None = getattr(error, "status", None)
         what = f"{type(error).__name__} {status}" if status else type(error).__name__
         logger.warning("gateway call failed", outcome=what, detail=str(error), attempts=self.record.attempts)
-        history = self.record.noting(now, what)
+        self.record = replace(self.record, history=self.record.noting(now, what))
 
         if isinstance(error, NoImage):
             cost = self.app.settings.price_per_image_usd * self.record.images
-            self.record = self.app.ledger.paid(self.record, cost_usd=str(cost), paid_at=now, history=history)
+            self.record = self.app.ledger.paid(self.record, cost_usd=str(cost), paid_at=now)
             pace.succeeded(slot)
             raise Rejected("no_image_returned", str(error), 200, "yes")
         if isinstance(error, OutcomeUnknown):
             if not self._may_replay:
                 raise self._unknown(str(error))
-            self._let_go(NotYet(str(error), now + REPLAY_SECONDS), state=State.UNKNOWN, history=history)
+            self._let_go(NotYet(str(error), now + REPLAY_SECONDS), state=State.UNKNOWN)
 
         pace.give_back(slot)
-        back: dict[str, Any] = {"state": State.CLAIMED, "call": None, "idempotency_key": None, "history": history}
+        back: dict[str, Any] = {"state": State.CLAIMED, "call": None, "idempotency_key": None}
         if is_replay:  # it says nothing about the first call
-            back = {"state": State.UNKNOWN, "replays": self.record.replays - 1, "history": history}
+            back = {"state": State.UNKNOWN, "replays": self.record.replays - 1}
 
         if isinstance(error, Refused):
             pace.succeeded(slot)

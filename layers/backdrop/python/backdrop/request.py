@@ -13,7 +13,10 @@ from backdrop.errors import Rejected
 
 MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a DefaultPrompt may be longer than an upload's
 MAX_IMAGES = 8
-_ENCODED_WORD = re.compile(r"=\?[^?]+\?[bBqQ]\?[^?]*\?=")
+_ENCODED_WORD = re.compile(  # RFC 2047; Python's decoder takes broken ones and drops what it can't read
+    r"=\?[\w.:*-]+\?(?:[bB]\?[A-Za-z0-9+/]+={0,2}|[qQ]\?(?:[!-<>@-~]|=[0-9A-Fa-f]{2})*)\?=", re.ASCII
+)
+_LOOKS_ENCODED = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=|^\s*=\?")
 _SIZE = re.compile(r"[1-9]\d{1,4}x[1-9]\d{1,4}", re.ASCII)
 
 
@@ -61,10 +64,11 @@ def _from_base64(value: str) -> str:
 
 def _from_header(value: str) -> str:
     """Text as it is, or RFC 2047 encoded words, decoded once."""
-    if not _ENCODED_WORD.search(value):
-        if value.lstrip().startswith("=?"):
-            raise _invalid("the prompt's RFC 2047 encoding is broken")
+    words = _LOOKS_ENCODED.findall(value)
+    if not words:
         return _utf8_again(value)
+    if not all(_ENCODED_WORD.fullmatch(word) for word in words):
+        raise _invalid("the prompt's RFC 2047 encoding is broken")
     try:
         parts = [
             part.decode(charset or "ascii") if isinstance(part, bytes) else part
