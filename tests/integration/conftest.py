@@ -1,9 +1,13 @@
 import io
 import logging
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
 from moto.server import ThreadedMotoServer
 from PIL import Image, ImageDraw
 
@@ -26,6 +30,20 @@ def aws() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+_SESSION = boto3.Session()
+
+
+class SharedSession:
+    """Makes each client once: building them takes longer than most tests."""
+
+    _clients: ClassVar[dict[str, Any]] = {}
+
+    def client(self, service: str, config: Config) -> Any:
+        if service not in self._clients:
+            self._clients[service] = _SESSION.client(service, config=config)  # type: ignore[call-overload]
+        return self._clients[service]
 
 
 @pytest.fixture
@@ -63,6 +81,7 @@ def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) ->
     gateway.reset()
     gateway.settings(image_pixels=20_000)
     environment.setattr(wiring, "Clock", MovedClock)
+    environment.setattr(wiring, "boto3", SimpleNamespace(Session=SharedSession))
     wiring.app.cache_clear()
     yield World(aws, gateway)
     wiring.app.cache_clear()

@@ -80,7 +80,8 @@ class Context:
 def handler(name: str) -> ModuleType:
     """A function's app.py, as Lambda loads it."""
     spec = importlib.util.spec_from_file_location(f"functions_{name}", ROOT / "functions" / name / "app.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -151,8 +152,12 @@ class World:
         try:
             return self.invoke(self.trigger_function, event)
         except (Exception, Killed) as error:
-            self.sqs.send_message(QueueUrl=self.retry_url, MessageBody=json.dumps(envelope(event, error)))
+            self.send(envelope(event, error))
             return None
+
+    def send(self, message: Any) -> None:
+        """Put a message into RetryQueue."""
+        self.sqs.send_message(QueueUrl=self.retry_url, MessageBody=json.dumps(message))
 
     def invoke(self, function: ModuleType, event: dict[str, Any]) -> Any:
         """Call a handler as Lambda does: its answer has to be JSON."""
@@ -190,13 +195,17 @@ class World:
         }
         try:
             answer = self.invoke(self.retry_function, {"Records": [record]})
-        except Killed:
+        except (Exception, Killed):
             answer = {"batchItemFailures": [{"itemIdentifier": received["MessageId"]}]}
         failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
         assert set(failed) <= {received["MessageId"]}
         if not failed:
             self.sqs.delete_message(QueueUrl=self.retry_url, ReceiptHandle=received["ReceiptHandle"])
         _bring_closer(others, MovedClock.moved - before)
+
+    def now(self) -> float:
+        """Moved epoch seconds."""
+        return time.time() + MovedClock.moved
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

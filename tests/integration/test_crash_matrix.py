@@ -1,0 +1,149 @@
+"""A worker is killed before and after every external effect; nothing is lost, nothing is paid twice.
+
+Rows 32-37. An effect is an AWS call, the gateway call or the fetch of a result. Killed means that no handler of ours
+runs any more, as with SIGKILL: the trigger's event then comes to RetryQueue in Lambda's envelope, and a retry message
+shows up again after its visibility timeout.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import botocore.client
+import httpx
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from backdrop import http
+from tests.integration.world import Killed, World, envelope, s3_event
+
+
+@dataclass
+class Effects:
+    """Counts the effects of one invocation and kills the worker at one of them."""
+
+    kill_before: int = -1
+    kill_after: int = -1
+    raises: bool = False
+    names: list[str] = field(default_factory=list)
+    on: bool = False
+
+    def wrap(self, real: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+        def effect(*arguments: Any, **options: Any) -> Any:
+            if not self.on:
+                return real(*arguments, **options)
+            index = len(self.names)
+            self.names.append(name(*arguments))
+            if index == self.kill_before:
+                raise self._end(httpx.ConnectError)
+            answer = real(*arguments, **options)
+            if index == self.kill_after:
+                raise self._end(httpx.ReadError)
+            return answer
+
+        return effect
+
+    def _end(self, network_error: type[httpx.TransportError]) -> BaseException:
+        if not self.raises:
+            return Killed()
+        if self.names[-1] in ("POST", "GET"):
+            return network_error("the network is gone")
+        return EndpointConnectionError(endpoint_url="http://aws")
+
+
+@pytest.fixture
+def effects(monkeypatch: pytest.MonkeyPatch) -> Effects:
+    effects = Effects()
+    client = botocore.client.BaseClient
+    api_call = effects.wrap(client._make_api_call, lambda _, operation, __: operation)
+    monkeypatch.setattr(client, "_make_api_call", api_call)
+    monkeypatch.setattr(http, "exchange", effects.wrap(http.exchange, lambda _, request, *__: request.method))
+    return effects
+
+
+Deliver = Callable[[World, Any], None]
+
+
+def by_trigger(world: World, event: Any) -> None:
+    try:
+        world.invoke(world.trigger_function, event)
+    except (Exception, Killed) as error:
+        world.send(envelope(event, error))
+
+
+def by_retry(world: World, event: Any) -> None:
+    world.send(event)
+    world.retry_once()
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["keyed-retry", "unkeyed-park"])
+@pytest.mark.parametrize("deliver", [by_trigger, by_retry])
+@pytest.mark.parametrize(("how", "kills"), [("killed", 1), ("killed", 2), ("raising", 1)])
+def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
+    environment: pytest.MonkeyPatch,
+    world: World,
+    photo: bytes,
+    effects: Effects,
+    capsys: pytest.CaptureFixture[str],
+    keyed: bool,
+    deliver: Deliver,
+    how: str,
+    kills: int,
+) -> None:
+    invoke = world.invoke
+
+    def watched_invoke(*arguments: Any) -> Any:
+        effects.on = True
+        try:
+            return invoke(*arguments)
+        finally:
+            effects.on = False
+
+    environment.setattr(world, "invoke", watched_invoke)
+    environment.setenv("ON_UNKNOWN_OUTCOME", "retry" if keyed else "park")
+    world.gateway.settings(honours_idempotency_keys=keyed)
+    world.restart()
+    number = 0
+    effects.raises = how == "raising"
+
+    def attempt(kill_before: int, kill_after: int) -> list[str]:
+        nonlocal number
+        number += 1
+        key = f"{number}.jpg"
+        event = s3_event(world.put(key, photo, prompt=f"background {number}"))
+        effects.kill_before, effects.kill_after = kill_before, kill_after
+        effects.names.clear()
+        deliver(world, event)
+        seen = list(effects.names)
+        world.restart()
+        for _ in range(kills - 1):
+            effects.names.clear()
+            if (due := world.next_due()) is not None:
+                world.advance(max(0.0, due - world.now()))
+                world.retry_once()
+            world.restart()
+        effects.kill_before = effects.kill_after = -1
+        world.send(event)  # a duplicate on top
+        world.drain(seconds=4 * 3600)
+        stored = f"{key}.png" in world.outputs()
+        lettered = [letter for letter in world.dead_letters() if letter["job"]["key"] == key]
+        charges = [charge for charge in world.gateway.charges() if charge["prompt"] == f"background {number}"]
+        at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
+        assert len(charges) <= 1, f"paid twice: {at}"
+        # Killed between the dead letter and its mark in the ledger, a second letter is the lesser evil.
+        assert stored or {letter["reason"]["code"] for letter in lettered} == {"outcome_unknown"}, f"lost: {at}"
+        assert not (stored and lettered), f"stored and dead-lettered: {at}"
+        if keyed and kills == 1:
+            assert stored, f"not stored: {at}"
+            assert len(charges) == 1, at
+        assert world.waiting() == []
+        return seen
+
+    names = attempt(-1, -1)
+    assert len(names) >= 10, names
+    for index in range(len(names)):
+        attempt(index, -1)
+        attempt(-1, index)
+    with capsys.disabled():
+        print(f"\ncrash matrix: {2 * len(names)} points at {json.dumps(names)}", end=" ")

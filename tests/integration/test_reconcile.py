@@ -1,0 +1,107 @@
+"""Uploads whose notification or message was lost are found and bought once."""
+
+import json
+from typing import Any
+
+import pytest
+
+from backdrop import reconcile
+from tests.integration.world import INPUT, ROOT, World
+
+SCHEDULE = json.loads((ROOT / "events" / "schedule.json").read_text())
+
+
+def run(world: World) -> Any:
+    return world.invoke(world.reconcile_function, SCHEDULE)
+
+
+def test_row_62_an_upload_without_a_notification_is_found_and_a_second_run_buys_nothing(
+    world: World, photo: bytes
+) -> None:
+    world.put("lost.jpg", photo, prompt="wood")
+    world.put("folder/", b"")
+    world.advance(130)
+
+    assert run(world)["enqueued"] == 1
+    world.drain()
+    assert list(world.outputs()) == ["lost.jpg.png"]
+
+    world.advance(3600)
+    assert run(world)["enqueued"] == 0
+    assert world.charged() == 1
+
+
+def test_uploads_younger_than_two_minutes_or_older_than_a_day_are_left_alone(world: World, photo: bytes) -> None:
+    world.put("young.jpg", photo, prompt="wood")
+    world.advance(60)
+    assert run(world)["enqueued"] == 0
+
+    world.advance(25 * 3600)
+    assert run(world)["enqueued"] == 0
+    assert world.waiting() == []
+
+
+def test_a_second_run_does_not_enqueue_again_what_still_waits(world: World, photo: bytes) -> None:
+    world.put("lost.jpg", photo, prompt="wood")
+    world.advance(130)
+
+    run(world)
+    run(world)
+
+    assert len(world.waiting()) == 1
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"where": "media", "kind": "status"}])
+def test_an_upload_whose_message_was_lost_goes_on_from_its_state(
+    world: World, photo: bytes, fault: dict[str, Any]
+) -> None:
+    world.gateway.faults([fault])
+    world.upload("a.jpg", photo, prompt="wood")
+    world.sqs.purge_queue(QueueUrl=world.retry_url)
+
+    world.advance(reconcile.GRACE_SECONDS + 60)
+    assert run(world)["enqueued"] == 1
+    world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+    assert world.charged() == 1
+
+
+def test_finished_and_rejected_uploads_are_left_alone(world: World, photo: bytes) -> None:
+    world.upload("done.jpg", photo, prompt="wood")
+    world.upload("rejected.jpg", photo)
+    world.advance(3600)
+
+    assert run(world)["enqueued"] == 0
+
+
+def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        world.put(f"{number}.jpg", photo, prompt="wood")
+    world.advance(130)
+    client = world.app.storage._client
+    real = client.list_object_versions
+
+    def two_at_a_time(**arguments: Any) -> Any:
+        world.advance(80)  # a slow bucket: one page a run, as long as a run may take
+        return real(**arguments, MaxKeys=2)
+
+    monkeypatch.setattr(client, "list_object_versions", two_at_a_time)
+    found = [run(world) for _ in range(3)]
+
+    assert sum(each["enqueued"] for each in found) == 5
+    assert [each["complete"] for each in found] == [False, False, True] or found[-1]["complete"]
+
+
+def test_old_versions_and_deleted_objects_are_not_enqueued(world: World, photo: bytes) -> None:
+    world.put("replaced.jpg", photo, prompt="wood")
+    world.put("replaced.jpg", photo, prompt="snow")
+    world.put("deleted.jpg", photo, prompt="wood")
+    world.s3.delete_object(Bucket=INPUT, Key="deleted.jpg")
+    world.advance(130)
+
+    assert run(world)["enqueued"] == 1
+    world.drain()
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["snow"]

@@ -1,0 +1,357 @@
+"""Fetching results: from where, what, and how much. The network is faked below httpx, names by a table."""
+
+import gzip
+import socket
+import traceback
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from backdrop.errors import ResultError, ResultUnreachable, ResultUnusable
+from backdrop.images import AVIF, JPEG, PNG, WEBP, ImageType
+from backdrop.results import Results, checked
+
+HTTPS_GATEWAY = "https://gateway.test/v1"
+LOCAL_GATEWAY = "http://127.0.0.1:9000/v1"
+PUBLIC = "93.184.216.34"
+PUBLIC_V6 = "2606:4700::1111"
+SIGNATURE = "5f1e0c0ffee"
+SIGNED = f"cdn.test/1.png?signature={SIGNATURE}"
+IMAGE = b"\x89PNG\r\n\x1a\n" + b"pixels" * 10
+
+
+class Far:
+    """The far end: what names resolve to, what is answered, and the requests that arrive."""
+
+    def __init__(self, *addresses: str, answer: httpx.Response | Exception | None = None) -> None:
+        self.addresses = list(addresses)
+        self.answer = answer or httpx.Response(200, content=iter([IMAGE]))
+        self.requests: list[httpx.Request] = []
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        return self.addresses
+
+    def reply(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def fetch(self, link: str, gateway: str = HTTPS_GATEWAY) -> bytes:
+        return Results(gateway, self.resolve, httpx.MockTransport(self.reply)).fetch(link, 5)
+
+
+def fetched(answer: httpx.Response | Exception) -> bytes:
+    return Far(PUBLIC, answer=answer).fetch(f"https://{SIGNED}")
+
+
+def response(body: bytes, status: int = 200, **headers: str) -> httpx.Response:
+    return httpx.Response(
+        status, headers={name.replace("_", "-"): value for name, value in headers.items()}, content=iter([body])
+    )
+
+
+# From where
+
+
+@pytest.mark.parametrize(
+    ("gateway", "link"),
+    [
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1:9000/files/1.png", id="loopback"),
+        pytest.param("http://localhost:9000", "http://localhost:9000/files/1.png?a=1", id="localhost"),
+        pytest.param("http://[::1]:9000/v1", "http://[::1]:9000/files/1.png", id="IPv6 loopback"),
+        pytest.param("http://host.docker.internal:9000", "http://host.docker.internal:9000/1.png", id="docker's host"),
+        pytest.param(HTTPS_GATEWAY, "https://gateway.test/files/1.png", id="https"),
+        pytest.param(HTTPS_GATEWAY, "https://GATEWAY.test:443/files/1.png", id="https, spelled another way"),
+    ],
+)
+def test_the_gateways_own_origin_may_be_anywhere(gateway: str, link: str) -> None:
+    """Row 42."""
+    far = Far("127.0.0.1")
+    assert far.fetch(link, gateway) == IMAGE
+    assert far.requests[0].url == httpx.URL(link)
+
+
+@pytest.mark.parametrize("address", [PUBLIC, PUBLIC_V6])
+@pytest.mark.parametrize(("netloc", "port"), [("cdn.test", None), ("cdn.test:8443", 8443)])
+def test_https_connects_to_the_address_that_was_checked_under_the_links_name(
+    address: str, netloc: str, port: int | None
+) -> None:
+    """Row 42."""
+    far = Far(address)
+    assert far.fetch(f"https://{netloc}/a%20b/1.png?X-Signature=1%2F2#top") == IMAGE
+    [request] = far.requests
+    assert (request.url.scheme, request.url.host, request.url.port) == ("https", address, port)
+    assert request.url.raw_path == b"/a%20b/1.png?X-Signature=1%2F2"
+    assert request.headers["host"] == netloc
+    assert request.extensions["sni_hostname"] == "cdn.test"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "link"), [(HTTPS_GATEWAY, "https://cdn.test/1.png"), (LOCAL_GATEWAY, "http://127.0.0.1:9000/1.png")]
+)
+def test_nothing_is_sent_along_with_a_fetch(gateway: str, link: str) -> None:
+    """Row 42."""
+    far = Far(PUBLIC)
+    far.fetch(link, gateway)
+    [request] = far.requests
+    assert request.method == "GET"
+    assert set(request.headers) == {"host", "accept", "accept-encoding", "connection", "user-agent"}
+    assert request.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "link"),
+    [
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1:9001/1.png", id="another port of the gateway's host"),
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1/1.png", id="the default port of the gateway's host"),
+        pytest.param(LOCAL_GATEWAY, "http://localhost:9000/1.png", id="another name of the gateway's host"),
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1:9000@cdn.test/1.png", id="gateway as user"),
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1:9000.cdn.test/1.png", id="gateway as part of a name"),
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1:9000\\@cdn.test/1.png", id="gateway before a backslash"),
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1:9000\t/1.png", id="tab"),
+        pytest.param(LOCAL_GATEWAY, "http://user@127.0.0.1:9000/1.png", id="user at the gateway"),
+        pytest.param(HTTPS_GATEWAY, "http://gateway.test/1.png", id="http at an https gateway"),
+        pytest.param(HTTPS_GATEWAY, "http://cdn.test/1.png", id="http"),
+        pytest.param(HTTPS_GATEWAY, "https://user:word@cdn.test/1.png", id="user information"),
+        pytest.param(HTTPS_GATEWAY, "https://user@cdn.test/1.png", id="user"),
+        pytest.param(HTTPS_GATEWAY, "https://@cdn.test/1.png", id="empty user"),
+        pytest.param(HTTPS_GATEWAY, "https://:word@cdn.test/1.png", id="password only"),
+        pytest.param(HTTPS_GATEWAY, "ftp://cdn.test/1.png", id="ftp"),
+        pytest.param(HTTPS_GATEWAY, "file:///etc/passwd", id="file"),
+        pytest.param(HTTPS_GATEWAY, "data:image/png;base64,AAAA", id="data"),
+        pytest.param(HTTPS_GATEWAY, "//cdn.test/1.png", id="no scheme"),
+        pytest.param(HTTPS_GATEWAY, "/files/1.png", id="path only"),
+        pytest.param(HTTPS_GATEWAY, "https:///1.png", id="no host"),
+        pytest.param(HTTPS_GATEWAY, "https://cdn.test:port/1.png", id="no port"),
+        pytest.param(HTTPS_GATEWAY, "https://cdn.test:99999/1.png", id="port too high"),
+        pytest.param(HTTPS_GATEWAY, "https://[::1/1.png", id="half an address"),
+        pytest.param(HTTPS_GATEWAY, "https://cdn.test/\x00.png", id="control character"),
+        pytest.param(HTTPS_GATEWAY, "", id="nothing"),
+    ],
+)
+def test_links_that_may_not_be_followed_are_not(gateway: str, link: str) -> None:
+    """Row 42."""
+    far = Far(PUBLIC)
+    with pytest.raises(ResultUnusable):
+        far.fetch(link, gateway)
+    assert far.requests == []
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        pytest.param(["10.0.0.1"], id="private 10"),
+        pytest.param(["172.16.0.1"], id="private 172.16"),
+        pytest.param(["192.168.1.1"], id="private 192.168"),
+        pytest.param(["100.64.0.1"], id="carrier"),
+        pytest.param(["127.0.0.1"], id="loopback"),
+        pytest.param(["127.8.8.8"], id="loopback, another"),
+        pytest.param(["0.0.0.0"], id="this host"),
+        pytest.param(["169.254.169.254"], id="link-local, metadata service"),
+        pytest.param(["224.0.0.1"], id="multicast"),
+        pytest.param(["240.0.0.1"], id="reserved"),
+        pytest.param(["255.255.255.255"], id="broadcast"),
+        pytest.param(["::1"], id="IPv6 loopback"),
+        pytest.param(["::"], id="IPv6 this host"),
+        pytest.param(["fc00::1"], id="IPv6 unique local fc"),
+        pytest.param(["fd00:ec2::254"], id="IPv6 unique local, metadata service"),
+        pytest.param(["fe80::1"], id="IPv6 link-local"),
+        pytest.param(["fe80::1%eth0"], id="IPv6 link-local with a zone"),
+        pytest.param(["fec0::1"], id="IPv6 site-local"),
+        pytest.param(["ff02::1"], id="IPv6 multicast"),
+        pytest.param(["2001:db8::1"], id="IPv6 documentation"),
+        pytest.param(["::ffff:127.0.0.1"], id="mapped loopback"),
+        pytest.param(["::ffff:93.184.216.34"], id="mapped public"),
+        pytest.param(["::127.0.0.1"], id="IPv4-compatible loopback"),
+        pytest.param(["64:ff9b::7f00:1"], id="NAT64 loopback"),
+        pytest.param(["64:ff9b:1::7f00:1"], id="NAT64 of a local network"),
+        pytest.param(["2002:7f00:1::"], id="6to4 loopback"),
+        pytest.param(["2001:0:7f00:1::"], id="Teredo"),
+        pytest.param([PUBLIC, "10.0.0.1"], id="public and private"),
+        pytest.param(["10.0.0.1", PUBLIC], id="private and public"),
+        pytest.param([PUBLIC, PUBLIC_V6, "::1"], id="public and loopback"),
+        pytest.param([], id="none"),
+    ],
+)
+def test_addresses_that_are_not_public_are_not_connected_to(addresses: list[str]) -> None:
+    """Row 42."""
+    far = Far(*addresses)
+    with pytest.raises(ResultUnusable):
+        far.fetch("https://cdn.test/1.png")
+    assert far.requests == []
+
+
+@pytest.mark.parametrize("port", [443, 9000])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "2130706433", "0x7f000001", "a" * 64])
+def test_addresses_in_links_are_checked_in_every_spelling(host: str, port: int) -> None:
+    """Row 42."""
+    far = Far()
+    with pytest.raises(ResultUnusable):
+        Results(LOCAL_GATEWAY, transport=httpx.MockTransport(far.reply)).fetch(f"https://{host}:{port}/1.png", 5)
+    assert far.requests == []
+
+
+def test_a_name_that_has_no_address_now_may_have_one_later() -> None:
+    """Row 45."""
+
+    def no_address(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    with pytest.raises(ResultUnreachable):
+        Results(HTTPS_GATEWAY, no_address).fetch("https://cdn.test/1.png", 5)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["http://169.254.169.254/", "https://cdn.test/2.png"])
+@pytest.mark.parametrize(
+    ("gateway", "link"), [(HTTPS_GATEWAY, "https://cdn.test/1.png"), (LOCAL_GATEWAY, "http://127.0.0.1:9000/1.png")]
+)
+def test_redirects_are_not_followed(status: int, target: str, gateway: str, link: str) -> None:
+    """Row 42."""
+    far = Far(PUBLIC, answer=response(IMAGE, status, location=target))
+    with pytest.raises(ResultUnusable):
+        far.fetch(link, gateway)
+    assert len(far.requests) == 1
+
+
+# What
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\xd8\xff\xe0", JPEG),
+        (b"\x89PNG\r\n\x1a\n", PNG),
+        (b"RIFF\x24\x00\x00\x00WEBP", WEBP),
+        (b"\x00\x00\x00\x20ftypavif", AVIF),
+    ],
+    ids=["JPEG", "PNG", "WebP", "AVIF"],
+)
+def test_images_are_results_whatever_their_label(start: bytes, kind: ImageType) -> None:
+    data = fetched(response(start + b"pixels", content_type="text/html"))
+    assert data == start + b"pixels"
+    assert checked(data) == kind
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"<!doctype html><title>1.png</title>", id="HTML"),
+        pytest.param(b'<svg xmlns="http://www.w3.org/2000/svg"/>', id="SVG"),
+        pytest.param(b'{"error": "expired"}', id="JSON"),
+        pytest.param(b"expired", id="text"),
+        pytest.param(b"GIF89a", id="GIF"),
+        pytest.param(b"", id="0 bytes"),
+        pytest.param(gzip.compress(IMAGE), id="gzip"),
+    ],
+)
+def test_what_is_no_image_is_no_result_whatever_its_label(body: bytes) -> None:
+    """Rows 43 and 44."""
+    with pytest.raises(ResultUnusable):
+        fetched(response(body, content_type="image/png"))
+    with pytest.raises(ResultUnusable):
+        checked(body)
+
+
+def test_compressed_answers_are_not_unpacked() -> None:
+    """Row 43."""
+    with pytest.raises(ResultUnusable):
+        fetched(response(gzip.compress(IMAGE), content_type="image/png", content_encoding="gzip"))
+
+
+# How much
+
+
+def test_a_result_can_be_as_large_as_the_cap_and_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 43."""
+    monkeypatch.setattr("backdrop.results.MAX_RESULT_BYTES", len(IMAGE))
+    assert fetched(response(IMAGE)) == IMAGE
+    assert checked(IMAGE) == PNG
+    with pytest.raises(ResultUnusable):
+        fetched(response(IMAGE + b"."))
+    with pytest.raises(ResultUnusable):
+        checked(IMAGE + b".")
+
+
+def test_a_result_without_end_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 43."""
+    monkeypatch.setattr("backdrop.results.MAX_RESULT_BYTES", 5 * len(IMAGE))
+    read = []
+
+    def body() -> Iterator[bytes]:
+        for _ in range(1000):
+            read.append(len(IMAGE))
+            yield IMAGE
+
+    with pytest.raises(ResultUnusable):
+        fetched(httpx.Response(200, content=body()))
+    assert sum(read) == 6 * len(IMAGE)
+
+
+# When not
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_dead_link_is_unusable(status: int) -> None:
+    """Row 45."""
+    with pytest.raises(ResultUnusable, match=str(status)):
+        fetched(response(IMAGE, status))
+
+
+@pytest.mark.parametrize("status", [204, 401, 408, 425, 429, 500, 502, 503, 504])
+def test_any_other_status_may_change(status: int) -> None:
+    """Row 45."""
+    with pytest.raises(ResultUnreachable, match=str(status)):
+        fetched(response(IMAGE, status))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError],
+)
+def test_a_host_that_does_not_answer_may_do_so_later(error: type[httpx.TransportError]) -> None:
+    """Row 45."""
+    with pytest.raises(ResultUnreachable):
+        fetched(error(f"https://{SIGNED}"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(f"<html>{SIGNED}</html>".encode()),
+        response(SIGNED.encode(), 403),
+        response(SIGNED.encode(), 500),
+        response(b"", 302, location=f"https://{SIGNED}"),
+        httpx.ConnectError(f"https://{SIGNED}"),
+    ],
+    ids=["no image", "dead", "broken", "redirect", "no connection"],
+)
+def test_errors_do_not_repeat_a_link(answer: httpx.Response | Exception) -> None:
+    """Row 63."""
+    with pytest.raises(ResultError) as failed:
+        fetched(answer)
+    text = "".join(traceback.format_exception(failed.value))
+    assert SIGNATURE not in text
+    assert "cdn.test" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"http://{SIGNED}",
+        f"https://user@{SIGNED}",
+        f"https://cdn.test:port/1.png?signature={SIGNATURE}",
+        f"https://\x00{SIGNED}",
+        f"https://{SIGNED}",
+    ],
+    ids=["http", "user", "port", "control character", "address"],
+)
+def test_refusals_do_not_repeat_a_link(link: str) -> None:
+    """Row 63."""
+    with pytest.raises(ResultUnusable) as refused:
+        Far("10.0.0.1").fetch(link)
+    text = "".join(traceback.format_exception(refused.value))
+    assert SIGNATURE not in text
+    assert "cdn.test" not in str(refused.value)

@@ -1,0 +1,30 @@
+"""The body of a 200."""
+
+import json
+from dataclasses import dataclass
+
+from .faults import Fault
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Kept byte for byte, so that a replay is the same answer."""
+
+    body: bytes
+    media_type: str = "application/json"
+
+
+def answer_with(images: list[dict[str, str | None]], created: int, fault: Fault | None) -> Answer:
+    """The documented answer, or what a fault makes of it. `created` is in Unix seconds."""
+    match fault:
+        case Fault(kind="html"):
+            return Answer(b"<!doctype html><title>stand-in</title><h1>A page, not an answer</h1>", "text/html")
+        case Fault(kind="empty"):
+            images = []
+        case Fault(kind="fewer"):
+            images = images[:-1]
+        case Fault(kind="null_url"):
+            images = [{"url": None} for _ in images]
+        case Fault(kind="link", url=url):
+            images = [{"url": url} for _ in images]
+    return Answer(json.dumps({"created": created, "data": images}).encode())
