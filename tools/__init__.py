@@ -1,0 +1,1 @@
+"""What runs on your machine: the local stack, the stand-in gateway, the demo."""

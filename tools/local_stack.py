@@ -205,10 +205,11 @@ class LocalStack:
             functions.update_event_source_mapping(
                 UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": _RETRY_WORKERS}
             )
-        for name, workers in {"ReplaceBackgroundFunctionName": _TRIGGER_WORKERS, "RetryFunctionName": _RETRY_WORKERS}.items():
-            functions.put_function_concurrency(
-                FunctionName=self.outputs[name], ReservedConcurrentExecutions=workers
-            )
+        for name, workers in {
+            "ReplaceBackgroundFunctionName": _TRIGGER_WORKERS,
+            "RetryFunctionName": _RETRY_WORKERS,
+        }.items():
+            functions.put_function_concurrency(FunctionName=self.outputs[name], ReservedConcurrentExecutions=workers)
 
     @cached_property
     def outputs(self) -> dict[str, str]:

@@ -55,7 +55,7 @@ class Effects:
 @pytest.fixture
 def effects(monkeypatch: pytest.MonkeyPatch) -> Effects:
     effects = Effects()
-    client = botocore.client.BaseClient
+    client: Any = botocore.client.BaseClient
     api_call = effects.wrap(client._make_api_call, lambda _, operation, __: operation)
     monkeypatch.setattr(client, "_make_api_call", api_call)
     monkeypatch.setattr(http, "exchange", effects.wrap(http.exchange, lambda _, request, *__: request.method))

@@ -1,6 +1,7 @@
 """Never too fast, never past the day's limit, and patient while the account is broken."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_workers_share_one_pace(world: World) -> None:
     with ThreadPoolExecutor(8) as pool:
         slots = sorted(pool.map(lambda keeper: keeper.take(1, 0.0).at, keepers))
 
-    gaps = [after - before for before, after in zip(slots, slots[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(slots)]
     assert min(gaps) >= 0.05
 
 

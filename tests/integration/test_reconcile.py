@@ -92,7 +92,7 @@ def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
     found = [run(world) for _ in range(3)]
 
     assert sum(each["enqueued"] for each in found) == 5
-    assert [each["complete"] for each in found] == [False, False, True] or found[-1]["complete"]
+    assert not found[0]["complete"]
 
 
 def test_old_versions_and_deleted_objects_are_not_enqueued(world: World, photo: bytes) -> None:

@@ -24,10 +24,11 @@ class Clock:
 
     def observe(self, date_header: str | None) -> None:
         """Take over AWS's time from an HTTP `Date` header when this machine's clock is clearly off."""
-        if date_header is None:
+        try:
+            offset = parsedate_to_datetime(date_header or "").timestamp() - time.time()
+        except (ValueError, OverflowError):
             return
         self.is_set = True
-        offset = parsedate_to_datetime(date_header).timestamp() - time.time()
         if abs(offset - self._offset) > _TOLERANCE:
             self._offset = offset
 

@@ -5,6 +5,7 @@ import binascii
 import json
 import math
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,20 +70,23 @@ class Gateway:
         """Make one call; `photo` is read for a file upload only. Raises a GatewayError that says what is known."""
         fields = json.loads(call.body)
         upload = photo() if call.route == "edits-multipart" else None
-        try:
-            key = self._api_key(False)
-            response = self._post(call, fields, upload, key, seconds)
-            if response.status == 401:
-                fresh_key = self._api_key(True)  # it may have been rotated
-                if fresh_key != key:
-                    response = self._post(call, fields, upload, fresh_key, seconds)
-        except http.TooLarge as error:
-            raise NoImage(str(error)) from None
-        return self._read(response, fields["prompt"], fields["n"])
+        ends_at = time.monotonic() + seconds
+        key = self._api_key(False).strip()
+        response = self._post(call, fields, upload, key, seconds)
+        if response.status == 401:
+            fresh_key = self._api_key(True).strip()  # it may have been rotated
+            if fresh_key != key:
+                key = fresh_key
+                response = self._post(call, fields, upload, key, max(1.0, ends_at - time.monotonic()))
+        if response.status != 200:
+            raise _error(response, fields["prompt"], key)
+        return self._answer(response, fields["n"])
 
     def _post(
         self, call: Call, fields: dict[str, Any], upload: bytes | None, key: str, seconds: float
     ) -> http.Response:
+        if not key.isascii() or not key.isprintable():
+            raise NeverSent("the gateway key in SSM has characters that no key has")
         headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
         url = self._settings.gateway_base_url + _PATHS[call.route]
         if upload is None:
@@ -97,28 +101,27 @@ class Gateway:
             request = self._client.build_request("POST", url, headers=headers, data=texts, files={"image": file})
         try:
             return http.exchange(self._client, request, seconds, MAX_ANSWER_BYTES)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             raise NeverSent(f"no connection to the gateway: {type(error).__name__}") from None
         except httpx.TransportError as error:
             raise OutcomeUnknown(f"sent, but no complete answer: {type(error).__name__}") from None
 
-    def _read(self, response: http.Response, prompt: str, n: int) -> Answer:
+    def _answer(self, response: http.Response, n: int) -> Answer:
         request_id = _opaque(response.headers.get("x-request-id", ""))
-        if response.status != 200:
-            raise _error(response, prompt)
+        if response.is_cut:
+            raise NoImage(f"status 200 with more than {MAX_ANSWER_BYTES} bytes (request {request_id})")
         try:
-            answer = json.loads(response.body)
-            entries = answer["data"]
-            links = tuple(entry["url"] for entry in entries if isinstance(entry.get("url"), str) and entry["url"])
-            inline = tuple(
-                base64.b64decode(entry["b64_json"]) for entry in entries if entry.get("b64_json") and not links
-            )
-        except json.JSONDecodeError:
-            if response.body.lstrip().startswith(b"{"):
+            entries = json.loads(response.body)["data"]
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            whole = isinstance(error, UnicodeDecodeError) and error.reason != "unexpected end of data"
+            if response.body.lstrip().startswith(b"{") and not whole:
                 raise OutcomeUnknown("the answer was cut off") from None
             raise NoImage(f"status 200 with something that is no JSON (request {request_id})") from None
-        except (KeyError, TypeError, AttributeError, ValueError, binascii.Error):
+        except (KeyError, TypeError, RecursionError):
             raise NoImage(f"status 200 in a shape that is not documented (request {request_id})") from None
+        images = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        links = tuple(image["url"] for image in images if isinstance(image.get("url"), str) and image["url"])
+        inline = () if links else tuple(filter(None, (_decoded(image.get("b64_json")) for image in images)))
         if not links and not inline:
             raise NoImage(f"status 200 without an image (request {request_id})")
         return Answer(links, inline, request_id, self._cost(response, n))
@@ -128,7 +131,7 @@ class Gateway:
             cents = Decimal(response.headers["x-cost-cents"])
         except (KeyError, InvalidOperation):
             return self._settings.price_per_image_usd * n
-        return cents / 100 if cents.is_finite() else self._settings.price_per_image_usd * n
+        return cents / 100 if cents.is_finite() and cents >= 0 else self._settings.price_per_image_usd * n
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:
@@ -140,7 +143,7 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
     except ValueError:
         try:
             at = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (at.replace(tzinfo=at.tzinfo or UTC) - (now or datetime.now(UTC))).total_seconds()
     if not math.isfinite(seconds):
@@ -149,9 +152,17 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
     return min(max(seconds, least), most)
 
 
-def _error(response: http.Response, prompt: str) -> GatewayError:
+def _decoded(text: Any) -> bytes:
+    """The bytes of base64; none for anything else."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        return b""
+
+
+def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
     status = response.status
-    message = f"the gateway answered {status}{_detail(response.body, prompt)}"
+    message = f"the gateway answered {status}{_detail(response.body, prompt, key)}"
     if status in _TRY_LATER:
         return TryLater(status, message, retry_after(response.headers.get("retry-after")))
     if status in _ACCOUNT_FAULTS:
@@ -162,17 +173,16 @@ def _error(response: http.Response, prompt: str) -> GatewayError:
     return OutcomeUnknown(message)
 
 
-def _detail(body: bytes, prompt: str) -> str:
-    """The gateway's own words as far as they are safe to log: no links, nothing that quotes the prompt."""
+def _detail(body: bytes, prompt: str, key: str) -> str:
+    """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
     try:
         error = json.loads(body)["error"]
-        parts = [str(error.get(name) or "") for name in ("type", "code", "message")]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        said = [str(error.get(name) or "") for name in ("type", "code", "message")]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    text = re.sub(r"\w+://\S+|Bearer \S+|sk-\S+", "[…]", " / ".join(part for part in parts if part))
-    quotes = (prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1)))
-    if any(quote in text for quote in quotes):
-        return ": " + " / ".join(_opaque(part) for part in parts[:2] if part) + " (its message quotes the prompt)"
+    quotes = {prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1))}
+    kept = [part for part in said if part and not any(quote in part for quote in quotes)]
+    text = re.sub(r"\S*[?&=%@]\S*|\w+://\S+|Bearer \S+|sk-\S+", "[…]", " / ".join(kept).replace(key, "[…]"))
     return f": {text[:300]}" if text else ""
 
 

@@ -15,17 +15,14 @@ import httpx
 CONNECT_SECONDS = 10.0
 
 
-class TooLarge(Exception):
-    """The answer has more bytes than the cap."""
-
-
 @dataclass(frozen=True)
 class Response:
-    """A complete answer."""
+    """A complete answer; when `is_cut`, one with more bytes than the cap, and a body of no use."""
 
     status: int
     headers: httpx.Headers
     body: bytes
+    is_cut: bool = False
 
 
 def new_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
@@ -47,7 +44,7 @@ def new_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
 def exchange(client: httpx.Client, request: httpx.Request, seconds: float, max_bytes: int) -> Response:
     """Send `request` and read the answer as it comes over the wire, undecoded.
 
-    Raises httpx.TransportError when it fails or takes longer than `seconds` in all, TooLarge over `max_bytes`.
+    Not more than about `max_bytes` are read. Raises httpx.TransportError when it fails or takes longer than `seconds`.
     """
     request.extensions["timeout"] = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)).as_dict()
     with _Deadline(seconds) as deadline:
@@ -58,7 +55,7 @@ def exchange(client: httpx.Client, request: httpx.Request, seconds: float, max_b
             for chunk in response.iter_raw():
                 body += chunk
                 if len(body) > max_bytes:
-                    raise TooLarge(f"the answer is larger than {max_bytes} bytes")
+                    return Response(response.status_code, response.headers, b"", is_cut=True)
         finally:
             response.close()
         if deadline.is_over:

@@ -70,7 +70,7 @@ class Queues:
 
 def backoff(tries: int, least: float, most: float) -> float:
     """Seconds to wait after `tries` failures: exponential, with full jitter above `least`."""
-    return least + random.uniform(0, min(most, least * 2.0 ** min(tries, 30)))
+    return least + random.uniform(0, min(most - least, least * 2.0 ** min(tries, 30)))
 
 
 def _whole(seconds: float, most: int) -> int:

@@ -1,7 +1,6 @@
 """What the uploader asked for: object metadata → prompt and options."""
 
 import base64
-import binascii
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ MAX_IMAGES = 8
 _ENCODED_WORD = re.compile(  # RFC 2047; Python's decoder takes broken ones and drops what it can't read
     r"=\?[\w.:*-]+\?(?:[bB]\?[A-Za-z0-9+/]+={0,2}|[qQ]\?(?:[!-<>@-~]|=[0-9A-Fa-f]{2})*)\?=", re.ASCII
 )
-_LOOKS_ENCODED = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=|^\s*=\?")
+_LOOKS_ENCODED = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=|^\s*=\?|=\?[\w-]+\?[bBqQ]\?")
 _SIZE = re.compile(r"[1-9]\d{1,4}x[1-9]\d{1,4}", re.ASCII)
 
 
@@ -46,7 +45,7 @@ def read_request(metadata: Mapping[str, str], default_prompt: str, missing: int 
         raise Rejected("missing_prompt", "no prompt in the object's metadata and no DefaultPrompt is set")
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise _invalid(f"the prompt has {len(prompt)} characters; the most is {MAX_PROMPT_CHARACTERS}")
-    if any(unicodedata.category(character) == "Cc" and character not in "\r\n\t" for character in prompt):
+    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\r\n\t" for character in prompt):
         raise _invalid("the prompt has control characters in it")
     return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")))
 
@@ -58,7 +57,7 @@ def _invalid(message: str) -> Rejected:
 def _from_base64(value: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64 and of UTF-8 alike
         raise _invalid("prompt-b64 is not base64 of UTF-8 text") from None
 
 

@@ -13,7 +13,7 @@ from backdrop.images import ImageType, sniff
 
 MAX_RESULT_BYTES = 32 * 2**20
 _PORTS = {"http": 80, "https": 443}
-_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052
+_GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291
 
 
 def checked(data: bytes) -> ImageType:
@@ -52,12 +52,12 @@ class Results:
         request = self._request(link)
         try:
             response = http.exchange(self._client, request, seconds, MAX_RESULT_BYTES)
-        except http.TooLarge as error:
-            raise ResultUnusable(str(error)) from None
         except httpx.TransportError as error:
             raise ResultUnreachable(f"the result's host gave no complete answer: {type(error).__name__}") from None
         if response.status in (403, 404, 410) or 300 <= response.status < 400:
             raise ResultUnusable(f"the result's link answered {response.status}")
+        if response.is_cut:
+            raise ResultUnusable(f"the result is larger than {MAX_RESULT_BYTES} bytes")
         if response.status != 200:
             raise ResultUnreachable(f"the result's link answered {response.status}")
         checked(response.body)
@@ -104,8 +104,6 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 def _is_public(text: str) -> bool:
     address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv6Address) and (
-        address.ipv4_mapped or address.sixtofour or address.teredo or address in _NAT64
-    ):
-        return False  # wraps an IPv4 address that nobody has looked at
+    if isinstance(address, IPv6Address) and (address not in _GLOBAL_UNICAST or address.sixtofour or address.teredo):
+        return False  # local, or wraps an IPv4 address that nobody has looked at
     return address.is_global and not address.is_multicast

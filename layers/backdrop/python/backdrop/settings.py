@@ -65,7 +65,9 @@ class Settings:
         try:
             price = Decimal(text("PRICE_PER_IMAGE_USD"))
         except InvalidOperation:
-            raise NotConfigured(f"PRICE_PER_IMAGE_USD is {text('PRICE_PER_IMAGE_USD')!r}, not a number") from None
+            price = Decimal("NaN")
+        if not price.is_finite() or price < 0:
+            raise NotConfigured(f"PRICE_PER_IMAGE_USD is {text('PRICE_PER_IMAGE_USD')!r}, no price in dollars")
 
         settings = cls(
             input_bucket=text("INPUT_BUCKET"),
@@ -92,7 +94,11 @@ class Settings:
 
 
 def _checked_base_url(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is none
+    except ValueError:
+        raise NotConfigured("GATEWAY_BASE_URL is no URL") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS):
         raise NotConfigured("GATEWAY_BASE_URL must be https; plain http is for a gateway on this machine only")
     if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:

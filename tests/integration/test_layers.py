@@ -1,0 +1,72 @@
+"""The built layers alone, with what Lambda brings, are enough to import every handler."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
+MAX_DEPENDENCIES_MIB = 9
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both layers, built by the Makefiles that `sam build` calls."""
+    folder = tmp_path_factory.mktemp("layers")
+    for name, target in {"dependencies": "DependenciesLayer", "backdrop": "BackdropLayer"}.items():
+        subprocess.run(
+            ["make", "-C", str(ROOT / "layers" / name), f"build-{target}"],
+            env=os.environ | {"ARTIFACTS_DIR": str(folder)},
+            check=True,
+            capture_output=True,
+        )
+    return folder / "python"
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the Lambda runtime brings: boto3 and what it needs, and nothing else of this environment."""
+    folder = tmp_path_factory.mktemp("runtime")
+    site = Path(sys.prefix) / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    for package in ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py"):
+        (folder / package).symlink_to(site / package)
+    return folder
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_handler_imports_with_the_layers_alone(layers: Path, runtime: Path, function: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import sys; sys.path[:0] = sys.argv[1:]; import app; app.lambda_handler"]
+        + [str(ROOT / "functions" / function), str(layers), str(runtime)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_layers_are_pure_python_and_small(layers: Path) -> None:
+    compiled = [path for path in layers.rglob("*") if path.suffix in (".so", ".pyd", ".dylib")]
+    assert compiled == [], "one build has to fit both architectures"
+    size = sum(path.stat().st_size for path in layers.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    assert size < MAX_DEPENDENCIES_MIB * 2**20
+
+
+def test_pip_builds_the_same_layer_where_there_is_no_uv(layers: Path, tmp_path: Path) -> None:
+    """`sam build` from a clean checkout needs no tool but python3 and make."""
+    pip_python = shutil.which("python3", path=os.defpath) or sys.executable
+    if subprocess.run([pip_python, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("the system's python3 has no pip")
+    subprocess.run(
+        ["make", "-C", str(ROOT / "layers" / "dependencies"), "build-DependenciesLayer"],
+        env={"PATH": os.defpath, "ARTIFACTS_DIR": str(tmp_path)}
+        | {name: value for name, value in os.environ.items() if name.startswith("PIP_")},
+        check=True,
+        capture_output=True,
+    )
+    built = {path.name for path in (tmp_path / "python").iterdir()} - {"bin"}
+    assert {path.name for path in layers.iterdir()} - {"bin", "backdrop"} <= built
