@@ -25,6 +25,8 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/cfn-lint template.yaml
+	$(PYTHON) -m tools.translated > .local/translated.json
+	.venv/bin/cfn-lint .local/translated.json
 	$(UV) lock --check --quiet
 	$(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header | diff layers/dependencies/requirements.txt -
 

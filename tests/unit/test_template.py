@@ -3,16 +3,13 @@
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cfnlint.decode.cfn_yaml import load as load_yaml
-from samtranslator.translator.transform import transform
 
 from backdrop.settings import Settings
-
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+from tools.translated import TEMPLATE, translated
 
 PARAMETERS = {
     "GatewayBaseUrl": "https://api.aigateway.sh/v1",
@@ -57,20 +54,9 @@ def source() -> Any:
     return load_yaml(str(TEMPLATE))
 
 
-class ManagedPolicies:
-    def load(self) -> dict[str, str]:
-        return {}
-
-
 @cache
-def translated() -> Any:
-    """What CloudFormation gets: the template after the SAM transform."""
-    template = load_yaml(str(TEMPLATE))
-    for resource in template["Resources"].values():
-        for uri in ("CodeUri", "ContentUri"):
-            if uri in resource.get("Properties", {}):
-                resource["Properties"][uri] = "s3://bucket/key"
-    return transform(template, {"AWS::Region": "us-east-1"}, ManagedPolicies())
+def template() -> Any:
+    return translated()
 
 
 def references(part: Any) -> Iterator[str]:
@@ -93,7 +79,7 @@ def references(part: Any) -> Iterator[str]:
 
 
 def test_no_resource_depends_on_itself_in_a_circle() -> None:
-    resources = translated()["Resources"]
+    resources = template()["Resources"]
     depends = {name: set(references(resource)) & set(resources) for name, resource in resources.items()}
     while depends:
         free = {name for name, needs in depends.items() if not needs}
@@ -139,7 +125,7 @@ def test_plain_http_is_for_a_gateway_on_this_machine_only(url: str, allowed: boo
 
 def test_the_functions_have_every_variable_that_the_settings_read() -> None:
     variables = source()["Globals"]["Function"]["Environment"]["Variables"]
-    environment = {name: "1" for name in variables} | {
+    environment = dict.fromkeys(variables, "1") | {
         "GATEWAY_BASE_URL": "https://gateway.test/v1",
         "GATEWAY_ROUTE": "generations",
         "ON_UNKNOWN_OUTCOME": "retry",
@@ -173,7 +159,7 @@ def test_failed_events_of_the_trigger_go_to_the_retry_queue_at_once() -> None:
 
 
 def statements() -> Iterator[tuple[str, Any]]:
-    for name, resource in translated()["Resources"].items():
+    for name, resource in template()["Resources"].items():
         properties = resource.get("Properties", {})
         documents = [properties.get("PolicyDocument")]
         documents += [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
