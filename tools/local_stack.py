@@ -65,13 +65,14 @@ class LocalStack:
         self.endpoint_url = f"http://127.0.0.1:{emulator_port}"
         self.gateway = GatewayControl(f"http://127.0.0.1:{gateway_port}/v1")
         self._ports = {"emulator": emulator_port, "gateway": gateway_port}
+        self._children: list[subprocess.Popen[bytes]] = []
 
     # Running
 
     @property
     def is_running(self) -> bool:
         """Whether a stack that was started with this home is alive."""
-        return any(_is_alive(pid) for pid in self._pids().values())
+        return bool(self._alive())
 
     def start(self, environment: dict[str, str] | None = None) -> None:
         """Start emulator and gateway and wait until both answer.
@@ -106,15 +107,16 @@ class LocalStack:
 
     def stop(self) -> bool:
         """End every process of the stack; False when there was none."""
-        pids = [pid for pid in self._pids().values() if _is_alive(pid)]
+        pids = self._alive()
         for sign in (signal.SIGTERM, signal.SIGKILL):
-            for pid in pids:
+            for pid in pids.values():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, sign)  # each was started as the leader of a group: its workers end with it
             deadline = time.monotonic() + _STOP_SECONDS
-            while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+            while self._alive() and time.monotonic() < deadline:
                 time.sleep(0.05)
-        self._pid_file.unlink(missing_ok=True)
+        self._processes_file.unlink(missing_ok=True)
+        shutil.rmtree(self.home / "tmp", ignore_errors=True)
         return bool(pids)
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
@@ -128,11 +130,12 @@ class LocalStack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._pid_file.write_text(json.dumps(self._pids() | {name: process.pid}))
+        self._children.append(process)
+        self._processes_file.write_text(json.dumps(self._processes() | {name: [process.pid, _started(process.pid)]}))
 
     def _await(self, name: str, url: str) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and _is_alive(self._pids()[name]):
+        while time.monotonic() < deadline and name in self._alive():
             try:
                 with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own loopback address
                     return
@@ -145,15 +148,22 @@ class LocalStack:
         raise LocalStackError(f"The {name} did not come up. The end of its log:\n{log[-2000:]}")
 
     @property
-    def _pid_file(self) -> Path:
-        return self.home / "pids.json"
+    def _processes_file(self) -> Path:
+        return self.home / "processes.json"
 
-    def _pids(self) -> dict[str, int]:
+    def _processes(self) -> dict[str, tuple[int, str]]:
+        """Process id and start by name, of all that were started with this home."""
         try:
-            pids: dict[str, int] = json.loads(self._pid_file.read_text())
+            processes: dict[str, tuple[int, str]] = json.loads(self._processes_file.read_text())
         except (OSError, ValueError):
             return {}
-        return pids
+        return processes
+
+    def _alive(self) -> dict[str, int]:
+        """Ids of those that still run; a stranger with the same id, say after a reboot, started at another time."""
+        for child in self._children:
+            child.poll()  # a child that has ended stays a process until somebody asks
+        return {name: pid for name, (pid, started) in self._processes().items() if _started(pid) == started}
 
     def _fresh_folder(self, name: str) -> Path:
         folder = self.home / name
@@ -232,19 +242,17 @@ class LocalStack:
 
         `sam local invoke` is to process it.
         """
-        record = json.loads(SAMPLE_EVENT.read_text())["Records"][0]["s3"]
-        s3, bucket = self.client("s3"), record["bucket"]["name"]
+        record = json.loads(SAMPLE_EVENT.read_text())["Records"][0]
+        self.put_unnoticed(record["s3"]["object"]["key"], SAMPLE_PHOTO.read_bytes(), SAMPLE_PROMPT)
+
+    def put_unnoticed(self, key: str, photo: bytes, prompt: str) -> None:
+        """Upload without a notification, as if it had been lost."""
+        s3, bucket = self.client("s3"), self.outputs["InputBucketName"]
         notifications = s3.get_bucket_notification_configuration(Bucket=bucket)
         notifications.pop("ResponseMetadata")
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
         try:
-            s3.put_object(
-                Bucket=bucket,
-                Key=record["object"]["key"],
-                Body=SAMPLE_PHOTO.read_bytes(),
-                ContentType="image/jpeg",
-                Metadata={"prompt": SAMPLE_PROMPT},
-            )
+            s3.put_object(Bucket=bucket, Key=key, Body=photo, Metadata={"prompt": prompt})
         finally:
             s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=notifications)
 
@@ -261,14 +269,10 @@ def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every:
         time.sleep(every)
 
 
-def _is_alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # a child that has ended stays a process until somebody asks
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _started(pid: int) -> str:
+    """When a process started; empty when there is none."""
+    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.stdout.strip()
 
 
 def up(stack: LocalStack) -> None:

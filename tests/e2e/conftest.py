@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.deployed import Deployed
-from tools.local_stack import LocalStack
+from tools.local_stack import SAMPLE_PHOTO, LocalStack
+
+LOST_KEY = "lost/mug.jpg"
+"""Uploaded without a notification at the start, because reconcile leaves it alone for two minutes."""
 
 
 def free_port() -> int:
@@ -23,6 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     stack.start()
     try:
         stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off")
+        stack.put_unnoticed(LOST_KEY, SAMPLE_PHOTO.read_bytes(), "a lost upload")
         yield stack
     finally:
         stack.stop()

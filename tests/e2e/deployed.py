@@ -47,9 +47,8 @@ class Deployed:
     def results(self) -> dict[str, str]:
         """Etags of this test's stored results by name below its folder."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.output_bucket, Prefix=self.folder)
-        return {
-            entry["Key"].removeprefix(self.folder): entry["ETag"] for page in pages for entry in page.get("Contents", [])
-        }
+        entries = [entry for page in pages for entry in page.get("Contents", [])]
+        return {entry["Key"].removeprefix(self.folder): entry["ETag"] for entry in entries}
 
     def result(self, name: str) -> dict[str, Any]:
         """One stored result with its bytes as `data`."""

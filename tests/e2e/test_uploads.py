@@ -105,5 +105,3 @@ def test_folder_markers_and_empty_objects_are_skipped(deployed: Deployed) -> Non
 
     assert [item["key"] for item in deployed.records()] == [f"{deployed.folder}behind.jpg"]
     assert deployed.dead_letters() == []
-
-

@@ -40,8 +40,11 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_handler_imports_with_the_layers_alone(layers: Path, runtime: Path, function: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", "import sys; sys.path[:0] = sys.argv[1:]; import app; app.lambda_handler"]
-        + [str(ROOT / "functions" / function), str(layers), str(runtime)],
+        [
+            *(sys.executable, "-I", "-S", "-c"),
+            "import sys; sys.path[:0] = sys.argv[1:]; import app; app.lambda_handler",
+            *(str(ROOT / "functions" / function), str(layers), str(runtime)),
+        ],
         capture_output=True,
         text=True,
         check=False,

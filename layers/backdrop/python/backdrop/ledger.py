@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
-DUPLICATE_LOOKS_AGAIN_SECONDS = 60.0
+DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
 HISTORY_LENGTH = 20
 _BATCH = 100  # keys of one BatchGetItem

@@ -1,0 +1,16 @@
+"""A lost notification on the deployed local stack."""
+
+from tests.e2e.conftest import LOST_KEY
+from tests.e2e.deployed import Deployed
+from tools.local_stack import until
+
+
+def test_an_upload_whose_notification_was_lost_is_found_and_a_second_run_buys_nothing(deployed: Deployed) -> None:
+    deployed.folder, name = LOST_KEY.split("/")[0] + "/", LOST_KEY.split("/")[1]
+    until("the lost upload, two minutes after it came", lambda: deployed.reconcile()["enqueued"], seconds=180, every=5)
+
+    deployed.until_stored(f"{name}.png")
+    deployed.until_finished(1, seconds=30)
+
+    assert deployed.reconcile()["enqueued"] == 0
+    assert deployed.charged() == 1

@@ -1,0 +1,546 @@
+"""Attacks on the core: each test says what the contract promises and fails where it is not kept."""
+
+import json
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from backdrop import wiring
+from backdrop.job import Job
+from backdrop.pace import Pace
+from tests.integration.test_pay_once import LedgerFault
+from tests.integration.world import INPUT, TABLE, Killed, MovedClock, World, envelope, s3_event
+
+
+def pace_item(world: World) -> dict[str, Any]:
+    item = world.dynamodb.get_item(TableName=TABLE, Key={"id": {"S": "pace"}}).get("Item", {})
+    return {name: next(iter(value.values())) for name, value in item.items()}
+
+
+def until_midnight(world: World, before: float) -> None:
+    """Move the clock to `before` seconds ahead of the next UTC midnight."""
+    world.advance(86400 - world.now() % 86400 - before)
+
+
+def normalised(value: Any) -> Any:
+    """Numbers as DynamoDB returns them: leading and trailing zeroes trimmed."""
+    if isinstance(value, dict) and set(value) == {"N"}:
+        number = Decimal(value["N"])
+        return {"N": str(int(number)) if number == number.to_integral_value() else format(number.normalize(), "f")}
+    if isinstance(value, dict):
+        return {name: normalised(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [normalised(part) for part in value]
+    return value
+
+
+def lose_answer(world: World, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DynamoDB takes one write of `state`, its answer gets lost, and boto3's own retry is refused."""
+    client = world.app.ledger._client
+    real, left = client.put_item, [1]
+
+    def put_item(**arguments: Any) -> Any:
+        answer = real(**arguments)
+        if arguments["Item"].get("state") == {"S": state} and left[0]:
+            left[0] -= 1
+            try:
+                return real(**arguments)
+            except ClientError as error:
+                error.response["Item"] = normalised(error.response["Item"])  # type: ignore[typeddict-unknown-key]
+                raise
+        return answer
+
+    monkeypatch.setattr(client, "put_item", put_item)
+
+
+# The day's limit
+
+
+def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(world: World) -> None:
+    class Behind(MovedClock):
+        def now(self) -> float:
+            return super().now() - 1.0
+
+    until_midnight(world, 0.5)
+    ahead = Pace(world.dynamodb, TABLE, MovedClock(), 6000, 2)
+    behind = Pace(world.dynamodb, TABLE, Behind(), 6000, 2)
+    ahead.take(2, 0.0)
+    with pytest.raises(Exception, match="DailyImageLimit"):
+        ahead.take(1, 0.0)
+    world.advance(0.6)  # it is the next day now, by a tenth of a second; for the other worker it is not
+
+    bought = 0
+    for _ in range(3):
+        for keeper in (ahead, behind):
+            try:
+                bought += keeper.take(1, 0.0).images
+            except Exception:  # noqa: S112
+                continue
+
+    assert bought <= 2, "the new day's limit is 2, and the old day's was used up"
+
+
+def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_limit(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("DAILY_IMAGE_LIMIT", "2")
+    client = world.app.pace._client
+    real, left = client.update_item, [1]
+
+    def update_item(**arguments: Any) -> Any:
+        answer = real(**arguments)
+        if "images - :n" in arguments["UpdateExpression"] and left[0]:
+            left[0] -= 1
+            return real(**arguments)  # the first answer got lost
+        return answer
+
+    monkeypatch.setattr(client, "update_item", update_item)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.gateway.faults([{"kind": "status", "status": 503}])
+    for number in range(3):
+        world.upload(f"{number}.jpg", photo, prompt="wood")
+    world.drain(seconds=600)
+
+    assert world.charged() <= 2
+
+
+def test_a_replay_on_a_new_day_that_was_answered_503_first_still_counts_when_it_is_charged(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes
+) -> None:
+    environment.setenv("DAILY_IMAGE_LIMIT", "1")
+    until_midnight(world, 3)
+    world.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 503}])
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain(seconds=600)  # the replay comes after midnight: 503, then 200, charged on the new day
+    assert world.charged() == 1
+
+    world.upload("b.jpg", photo, prompt="wood")
+    world.drain(seconds=600)
+
+    assert world.charged() == 1, "one image a day"
+
+
+def test_a_crash_between_giving_back_and_writing_it_down_does_not_lift_the_limit(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("DAILY_IMAGE_LIMIT", "1")
+    pace = world.app.pace
+    real = pace.give_back
+
+    def killed(slot: Any) -> None:
+        monkeypatch.setattr(pace, "give_back", real)
+        real(slot)
+        raise Killed
+
+    monkeypatch.setattr(pace, "give_back", killed)
+    world.gateway.faults([{"kind": "status", "status": 503}])
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain(seconds=1200)
+    world.upload("b.jpg", photo, prompt="wood")
+    world.drain(seconds=1200)
+
+    assert world.charged() == 1, "one image a day"
+
+
+# The pace
+
+
+@pytest.mark.parametrize("rpm", [1, 60, 600, 9300, 14_100, 18_100, 27_000, 28_000, 30_000])
+def test_slots_are_never_closer_than_requests_per_minute_allows(world: World, rpm: int) -> None:
+    keeper = Pace(world.dynamodb, TABLE, MovedClock(), rpm, 0)
+
+    assert 60_000 / keeper._step_ms <= rpm
+
+
+def test_a_rate_limit_postpones_calls_whose_slot_is_a_second_away(world: World) -> None:
+    """'honouring Retry-After': a worker that waits in place for its slot sees the push-back when it wakes."""
+    keeper, other = (Pace(world.dynamodb, TABLE, MovedClock(), 60, 0) for _ in range(2))
+    keeper.take(1, 0.0)
+    slot = other.take(1, 0.0)
+    assert slot.at > world.now()
+    keeper.push_back(60)
+
+    with pytest.raises(Exception, match=r".*"):
+        other.wait(slot)
+
+
+def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment_pace = world.app.pace
+    world.gateway.faults([])
+    job = world.put("a.jpg", photo, prompt="wood")
+    # Its turn has come, behind it stands an hour of others.
+    record = world.app.ledger.claim(job, "an earlier look", 0.0)
+    world.app.ledger.release(record, 0.0, turn_at=world.now())
+    environment_pace.take(0, 0.0)
+    world.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"id": {"S": "pace"}},
+        UpdateExpression="SET line_end = :end",
+        ExpressionAttributeValues={":end": {"N": str(int((world.now() + 3600) * 1000))}},
+    )
+    world.advance(1)
+    monkeypatch.setattr(environment_pace, "_try", lambda *_: None)  # a thousand workers at once
+    world.app.queues.retry(job, 0)
+    world.retry_once()
+    monkeypatch.undo()
+
+    world.drain(seconds=120)
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+# Paid once, reported rightly
+
+
+def test_a_replay_that_is_refused_says_nothing_certain_about_the_first_call(world: World, photo: bytes) -> None:
+    """The link is alive; the gateway (or a firewall before it) refuses the replay before looking at its key."""
+    world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 422}])
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+    [letter] = world.dead_letters()
+    assert world.charged() == 1
+    assert letter["reason"]["billed"] != "no"
+
+
+def test_a_refused_replay_that_is_moved_back_is_not_paid_again(world: World, photo: bytes) -> None:
+    world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 422}])
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    world.redrive()
+    world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+    assert world.charged() == 1
+
+
+@pytest.mark.parametrize("policy", ["retry", "park"])
+def test_a_purchase_in_a_message_wins_over_a_duplicate_that_is_looked_at_first(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """PAID could not be written; a duplicate event's message gets the upload before the purchase's message does."""
+    environment.setenv("ON_UNKNOWN_OUTCOME", policy)
+    world.gateway.settings(honours_idempotency_keys=False)
+    LedgerFault(world, "PAID", 1, monkeypatch)
+    job = world.upload("a.jpg", photo, prompt="wood")
+    [purchase] = world.waiting()
+    world.sqs.purge_queue(QueueUrl=world.retry_url)
+    world.advance(160)  # both have waited for the lease; the duplicate is first
+    world.notify(job)
+    world.send(purchase)
+    world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+    assert world.charged() == 1
+
+
+def test_a_purchase_meets_a_lease_that_nobody_holds_any_more(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long until it goes on? UNRECORDED_SECONDS says 15 s; the lease of the worker that is gone says more."""
+    LedgerFault(world, "PAID", 1, monkeypatch)
+    started = world.now()
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+    assert world.now() - started <= 60
+
+
+def test_a_purchase_survives_in_a_bucket_without_versions(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.s3.delete_bucket(Bucket=INPUT)
+    world.s3.create_bucket(Bucket=INPUT)
+    world.gateway.settings(honours_idempotency_keys=False)
+    LedgerFault(world, "PAID", 1, monkeypatch)
+    answer = world.s3.put_object(Bucket=INPUT, Key="a.jpg", Body=photo, Metadata={"prompt": "wood"})
+    world.notify(Job(INPUT, "a.jpg", None, answer["ETag"].strip('"'), len(photo)))
+    world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+    assert world.charged() == 1
+
+
+def test_a_re_upload_in_a_bucket_with_suspended_versions_is_a_new_upload(
+    world: World, photo: bytes, picture_of: Any
+) -> None:
+    world.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Suspended"})
+    for data, prompt in ((photo, "wood"), (picture_of("PNG"), "snow")):
+        answer = world.s3.put_object(Bucket=INPUT, Key="a.jpg", Body=data, Metadata={"prompt": prompt})
+        world.notify(Job(INPUT, "a.jpg", None, answer["ETag"].strip('"'), len(data)))
+    world.drain()
+
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["wood", "snow"]
+
+
+# boto3's hidden retries
+
+
+def test_a_calling_write_whose_answer_got_lost_is_no_unknown_outcome(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sent, so nothing is unknown. DynamoDB returns 0 for 0.0."""
+    environment.setenv("ON_UNKNOWN_OUTCOME", "park")
+    lose_answer(world, "CALLING", monkeypatch)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    assert world.dead_letters() == []
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_a_paid_write_whose_answer_got_lost_keeps_inline_images(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("ON_UNKNOWN_OUTCOME", "park")
+    world.gateway.settings(answer="b64_json")
+    lose_answer(world, "PAID", monkeypatch)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    assert world.dead_letters() == []
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+# Dead-lettered though it could succeed
+
+
+@pytest.mark.parametrize(("policy", "times"), [("park", 1), ("retry", 2)])
+def test_a_photo_that_could_not_be_read_for_a_file_upload_was_never_sent(
+    environment: pytest.MonkeyPatch,
+    world: World,
+    photo: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    times: int,
+) -> None:
+    environment.setenv("ON_UNKNOWN_OUTCOME", policy)
+    environment.setenv("GATEWAY_ROUTE", "edits-multipart")
+    storage = world.app.storage
+    real, left = storage.read, [times]
+
+    def read(job: Job) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            raise ReadTimeoutError(endpoint_url="https://s3")
+        return real(job)
+
+    monkeypatch.setattr(storage, "read", read)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    assert [letter["reason"]["code"] for letter in world.dead_letters()] == []
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_a_blank_key_in_ssm_keeps_every_upload(world: World, photo: bytes) -> None:
+    world.put_key(" ")
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain(seconds=900)
+    assert world.dead_letters() == []
+
+    world.put_key(world.gateway.key)
+    world.drain()
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_an_outage_that_swallows_answers_does_not_dead_letter_every_upload(world: World, photo: bytes) -> None:
+    """A load balancer that closes connections, or a Cloudflare 52x."""
+    world.gateway.faults([{"kind": "status", "status": 521, "times": 0}])
+    for number in range(30):
+        world.upload(f"{number}.jpg", photo, prompt="wood")
+    world.drain(seconds=1800, most=3000)
+
+    assert len(world.dead_letters()) < 15
+
+
+def test_nine_days_of_waiting_dead_letter_nothing(world: World, photo: bytes) -> None:
+    """An empty wallet, or a batch of nine times the DailyImageLimit. RetryQueue as the template makes it."""
+    arn = world.sqs.get_queue_attributes(QueueUrl=world.dead_letter_url, AttributeNames=["QueueArn"])
+    policy = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": 1000}
+    world.sqs.set_queue_attributes(QueueUrl=world.retry_url, Attributes={"RedrivePolicy": json.dumps(policy)})
+    world.gateway.faults([{"kind": "status", "status": 402, "times": 0}])
+    world.upload("a.jpg", photo, prompt="wood")
+
+    most = 0
+    ends = world.now() + 9 * 86400
+    while world.now() < ends and world.waiting():
+        world.drain(seconds=3600)
+        most = max([most, *(message.approximate_receive_count for message in world._messages())])
+
+    assert most < 1000, "SQS moves it to DeadLetterQueue now"
+
+
+# n > 1
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_one_dead_link_does_not_lose_the_other_images_that_were_paid(world: World, photo: bytes, status: int) -> None:
+    app = world.app
+    real = app.results.fetch
+    first: list[str] = []
+
+    def fetch(link: str, seconds: float) -> bytes:
+        first.append(link)
+        if link == first[0]:
+            if status == 404:
+                raise wiring_results().ResultUnusable("404")
+            raise wiring_results().ResultUnreachable("503")
+        return real(link, seconds)
+
+    app.results.fetch = fetch  # type: ignore[method-assign]
+    world.upload("a.jpg", photo, prompt="wood", n="3")
+    world.drain(seconds=3600)
+
+    assert {"a.jpg.2.png", "a.jpg.3.png"} <= set(world.outputs())
+
+
+def wiring_results() -> Any:
+    from backdrop import errors
+
+    return errors
+
+
+def test_more_images_than_asked_for_are_not_reported_under_one_key(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = world.app.gateway
+    real = gateway.send
+
+    def more(*arguments: Any) -> Any:
+        answer = real(*arguments)
+        return SimpleNamespace(
+            links=answer.links * 3, inline=(), request_id=answer.request_id, cost_usd=answer.cost_usd
+        )
+
+    monkeypatch.setattr(gateway, "send", more)
+    job = world.upload("a.jpg", photo, prompt="wood")
+    record = world.record(job)
+    assert record is not None
+    assert len(record.outputs) == 1
+
+
+# Inline answers
+
+
+@pytest.mark.parametrize(("policy", "times"), [("park", 1), ("retry", 2)])
+def test_row_46_with_inline_answers_a_result_that_could_not_be_stored_is_stored_later(
+    environment: pytest.MonkeyPatch,
+    world: World,
+    photo: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    times: int,
+) -> None:
+    environment.setenv("ON_UNKNOWN_OUTCOME", policy)
+    world.gateway.settings(answer="b64_json")
+    storage = world.app.storage
+    real, left = storage.store, [times]
+
+    def store(*arguments: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            response: Any = {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+            raise ClientError(response, "PutObject")
+        return real(*arguments)
+
+    monkeypatch.setattr(storage, "store", store)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    assert world.dead_letters() == []
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+# Dead letters
+
+
+def test_a_malformed_record_beside_an_upload_that_waits_is_dead_lettered_once(world: World, photo: bytes) -> None:
+    world.gateway.faults([{"kind": "status", "status": 402, "times": 0}])
+    job = world.put("a.jpg", photo, prompt="wood")
+    event = s3_event(job, job)
+    event["Records"][1]["s3"] = {"nothing": "here"}
+    world.send(envelope(event, RuntimeError()))
+    world.drain(seconds=600)
+
+    assert len(world.dead_letters()) == 1
+
+
+def test_two_deliveries_of_a_bad_upload_are_one_dead_letter(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.put("a.jpg", photo)
+    queues = world.app.queues
+    real = queues.dead_letter
+
+    def slow(*arguments: Any) -> None:
+        monkeypatch.setattr(queues, "dead_letter", real)
+        world.notify(job)
+        real(*arguments)
+
+    monkeypatch.setattr(queues, "dead_letter", slow)
+    world.notify(job)
+    world.drain()
+
+    assert len(world.dead_letters()) == 1
+
+
+# The pause
+
+
+def test_a_probe_that_pays_ends_the_pause_though_paid_could_not_be_written(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.gateway.faults([{"kind": "status", "status": 402}])
+    world.upload("a.jpg", photo, prompt="wood")
+    assert "paused_since" in pace_item(world)
+    LedgerFault(world, "PAID", 1, monkeypatch)
+    world.drain(seconds=30)
+    assert world.charged() == 1
+
+    assert "paused_since" not in pace_item(world)
+
+
+def test_a_pace_item_that_hiccups_after_a_payment_does_not_lose_inline_images(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("ON_UNKNOWN_OUTCOME", "park")
+    world.gateway.settings(answer="b64_json")
+    pace = world.app.pace
+    real = pace.succeeded
+
+    def hiccup(slot: Any) -> None:
+        monkeypatch.setattr(pace, "succeeded", real)
+        raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem")
+
+    monkeypatch.setattr(pace, "succeeded", hiccup)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    assert world.dead_letters() == []
+
+
+def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("ON_UNKNOWN_OUTCOME", "park")
+    world.gateway.faults([{"kind": "status", "status": 503}])
+    pace = world.app.pace
+    real = pace.failed
+
+    def hiccup(*_: Any) -> bool:
+        monkeypatch.setattr(pace, "failed", real)
+        raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem")
+
+    monkeypatch.setattr(pace, "failed", hiccup)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+
+    assert world.dead_letters() == []
+    assert list(world.outputs()) == ["a.jpg.png"]
