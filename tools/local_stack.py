@@ -185,7 +185,7 @@ class LocalStack:
         self._sam(
             "deploy",
             *("--template-file", str(build / "template.yaml"), "--stack-name", STACK_NAME),
-            *("--parameter-overrides", *(f"{name}={value}" for name, value in overrides.items())),
+            *("--parameter-overrides", *(f'{name}="{value}"' for name, value in overrides.items())),
         )
         self.__dict__.pop("outputs", None)
         self._correct_the_emulator()

@@ -115,3 +115,12 @@ class Deployed:
         answer = self.functions.invoke(FunctionName=self.stack.outputs["ReconcileFunctionName"], Payload=b"{}")
         counts: dict[str, Any] = json.loads(answer["Payload"].read())
         return counts
+
+    def logs(self) -> list[str]:
+        """What the functions logged since the stack was started, a line each."""
+        client = self.stack.client("logs")
+        lines: list[str] = []
+        for group in client.describe_log_groups()["logGroups"]:
+            for page in client.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+                lines += [line for event in page["events"] for line in event["message"].splitlines()]
+        return lines

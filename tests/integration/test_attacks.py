@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from backdrop import wiring
 from backdrop.job import Job
 from backdrop.pace import Pace
 from tests.integration.test_pay_once import LedgerFault
@@ -77,7 +76,7 @@ def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(wo
         for keeper in (ahead, behind):
             try:
                 bought += keeper.take(1, 0.0).images
-            except Exception:  # noqa: S112
+            except Exception:
                 continue
 
     assert bought <= 2, "the new day's limit is 2, and the old day's was used up"
@@ -184,10 +183,12 @@ def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
         ExpressionAttributeValues={":end": {"N": str(int((world.now() + 3600) * 1000))}},
     )
     world.advance(1)
+    real = environment_pace._try
     monkeypatch.setattr(environment_pace, "_try", lambda *_: None)  # a thousand workers at once
     world.app.queues.retry(job, 0)
     world.retry_once()
-    monkeypatch.undo()
+    monkeypatch.setattr(environment_pace, "_try", real)
+    environment_pace.look()
 
     world.drain(seconds=120)
 
@@ -544,3 +545,94 @@ def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
 
     assert world.dead_letters() == []
     assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_failures_with_successes_between_them_are_not_ten_in_a_row(world: World) -> None:
+    """Twenty calls run at once; every second one works."""
+    keeper = Pace(world.dynamodb, TABLE, MovedClock(), 30_000, 0)
+    slots = [keeper.take(1, 0.0) for _ in range(20)]
+    paused = []
+    for failing, working in zip(slots[::2], slots[1::2], strict=True):
+        paused.append(keeper.failed(failing, "503"))
+        keeper.succeeded(working)
+
+    assert not any(paused)
+
+
+def test_a_calling_write_whose_answer_got_lost_does_not_lift_the_days_limit(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("DAILY_IMAGE_LIMIT", "1")
+    lose_answer(world, "CALLING", monkeypatch)
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain(seconds=600)
+    world.upload("b.jpg", photo, prompt="wood")
+    world.drain(seconds=600)
+
+    assert world.charged() == 1
+
+
+def test_row_63_a_prompt_that_the_gateway_quotes_in_other_letters_is_not_passed_on(world: World, photo: bytes) -> None:
+    prompt = "An unmistakable Background of My own"
+    said = json.dumps({"error": {"message": f"refused: {prompt.lower()}", "code": "c"}})
+    world.gateway.faults([{"kind": "status", "status": 400, "body": said}])
+    world.upload("a.jpg", photo, prompt=prompt)
+
+    assert "unmistakable" not in json.dumps(world.dead_letters())
+
+
+def test_the_same_photo_with_another_prompt_is_a_new_upload_without_versions(world: World, photo: bytes) -> None:
+    world.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Suspended"})
+    for prompt in ("wood", "snow"):
+        answer = world.s3.put_object(Bucket=INPUT, Key="a.jpg", Body=photo, Metadata={"prompt": prompt})
+        world.notify(Job(INPUT, "a.jpg", None, answer["ETag"].strip('"'), len(photo)))
+    world.drain()
+
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["wood", "snow"]
+
+
+def test_a_paid_upload_that_is_deleted_is_stored_in_a_bucket_without_versions_too(world: World, photo: bytes) -> None:
+    world.s3.delete_bucket(Bucket=INPUT)
+    world.s3.create_bucket(Bucket=INPUT)
+    world.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
+    answer = world.s3.put_object(Bucket=INPUT, Key="a.jpg", Body=photo, Metadata={"prompt": "wood"})
+    world.notify(Job(INPUT, "a.jpg", None, answer["ETag"].strip('"'), len(photo)))
+    assert world.charged() == 1
+    world.s3.delete_object(Bucket=INPUT, Key="a.jpg")
+    world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_a_retry_does_not_go_to_the_end_of_a_line_of_hours(world: World, photo: bytes) -> None:
+    """An upload that had its turn and got a 503 or no answer: its image link lives an hour, the line takes two."""
+    world.gateway.faults([{"kind": "drop_after_charge"}])
+    pace = world.app.pace
+    job = world.put("a.jpg", photo, prompt="wood")
+    record = world.app.ledger.claim(job, "an earlier look", 0.0)
+    world.app.ledger.release(record, 0.0, turn_at=world.now())
+    pace.take(0, 0.0)
+    world.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"id": {"S": "pace"}},
+        UpdateExpression="SET line_end = :end",
+        ExpressionAttributeValues={":end": {"N": str(int((world.now() + 7200) * 1000))}},
+    )
+    pace.look()
+    world.advance(1)
+    world.app.queues.retry(job, 0)
+    world.drain(seconds=3000)
+
+    assert world.charged() == 1
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_a_probe_waits_as_long_as_a_429_asks(world: World, photo: bytes) -> None:
+    keeper = Pace(world.dynamodb, TABLE, MovedClock(), 60, 0)
+    slot = keeper.take(1, 0.0)
+    keeper.pause(slot, "TryLater 429")
+    keeper.push_back(600)
+    world.advance(100)
+
+    with pytest.raises(Exception, match=r".*"):
+        keeper.take(1, 0.0)

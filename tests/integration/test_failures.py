@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from backdrop.job import Job
 from tests.integration.world import INPUT, World, s3_event
@@ -216,6 +217,24 @@ def test_row_10_a_deleted_object_is_superseded(world: World, photo: bytes) -> No
     assert record is not None
     assert record.state == "SUPERSEDED"
     assert (world.dead_letters(), world.waiting(), world.gateway.calls()) == ([], [], [])
+
+
+def test_row_10_a_forbidden_object_waits_until_the_permission_is_mended(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(**_: Any) -> Any:
+        response: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(response, "GetObject")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.app.storage._client, "get_object", forbidden)
+        world.upload("a.jpg", photo, prompt="wood")
+        world.drain(seconds=3600)
+        assert (world.dead_letters(), world.gateway.calls()) == ([], [])
+        assert len(world.waiting()) == 1
+    world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
 
 
 def test_row_11_a_replaced_object_is_not_bought_and_its_successor_is(world: World, photo: bytes) -> None:

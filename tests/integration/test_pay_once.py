@@ -182,6 +182,21 @@ def test_row_29_a_conflict_that_stays_is_an_unknown_outcome(world: World, photo:
     assert world.charged() == 1
 
 
+def test_row_30_a_refused_replay_is_dead_lettered_and_moved_back_keeps_its_key(world: World, photo: bytes) -> None:
+    world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 422, "code": "key_reused"}])
+    world.upload("a.jpg", photo, prompt="wood")
+    world.drain()
+    [letter] = world.dead_letters()
+    assert (letter["reason"]["code"], letter["reason"]["billed"]) == ("rejected_by_gateway", "unknown")
+
+    world.redrive()
+    world.drain()
+
+    assert len({call["idempotency_key"] for call in world.gateway.calls()}) == 1
+    assert world.charged() == 1
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
 @pytest.mark.parametrize("status", [429, 503, 402])
 def test_a_busy_answer_to_a_replay_says_nothing_about_the_first_call(world: World, photo: bytes, status: int) -> None:
     world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": status}])

@@ -173,3 +173,12 @@ def test_no_statement_grants_a_wildcard() -> None:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         assert not [action for action in actions if "*" in action], name
         assert statement.get("Resource") != "*", name
+
+
+def test_row_64_no_function_reserves_concurrency() -> None:
+    """A new account has ten concurrent executions in all and can't reserve any."""
+    functions = [
+        resource for resource in template()["Resources"].values() if resource["Type"] == "AWS::Lambda::Function"
+    ]
+    assert len(functions) == 3
+    assert not [function for function in functions if "ReservedConcurrentExecutions" in function["Properties"]]

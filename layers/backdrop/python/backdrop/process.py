@@ -183,10 +183,10 @@ class _Attempt:
         now = self.app.clock.now()
         reason = Reason(rejected.code, rejected.message, rejected.http_status, self.record.attempts, rejected.billed)
         changes: dict[str, Any] = {"rejected_in": State.CLAIMED, "call": None, "idempotency_key": None}
-        if rejected.code == "outcome_unknown":
-            changes = {"rejected_in": State.UNKNOWN}
-        elif rejected.billed == "yes":
+        if rejected.billed == "yes" and rejected.code != "outcome_unknown":
             changes = {"rejected_in": State.PAID}
+        elif rejected.billed != "no":
+            changes = {"rejected_in": State.UNKNOWN}
         self.record = self.app.ledger.release(
             self.record,
             0.0,
@@ -375,7 +375,8 @@ class _Attempt:
                 NotYet("the first call was not charged", now),
                 **{**back, "state": State.CLAIMED, "call": None, "idempotency_key": None},
             )
-        raise Rejected("rejected_by_gateway", str(error), error.status)
+        # A gateway that knows the first call would have answered with it; one that doesn't tells nothing about it.
+        raise Rejected("rejected_by_gateway", str(error), error.status, "unknown" if is_replay else "no")
 
     def _unknown(self, message: str) -> Rejected:
         return Rejected("outcome_unknown", message, billed="yes" if self.record.paid_at else "unknown")

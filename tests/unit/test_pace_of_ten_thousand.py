@@ -1,0 +1,73 @@
+"""Ten thousand uploads at once, against the project's own pace keeper, with time played."""
+
+import heapq
+import random
+from itertools import count
+from typing import Any
+
+import pytest
+
+from backdrop.clock import Clock
+from backdrop.errors import NotYet
+from backdrop.pace import Pace, Slot, Turn
+from tests.unit.pace_table import PaceTable
+
+UPLOADS = 10_000
+RPM = 600
+START = 1_800_000_000.0
+
+
+class PlayedClock(Clock):
+    at = START
+
+    def now(self) -> float:
+        return PlayedClock.at
+
+    def sleep_until(self, when: float) -> None:
+        PlayedClock.at = max(PlayedClock.at, when)
+
+
+def played(uploads: int, rpm: int) -> tuple[list[float], int, int]:
+    """Calls' times, invocations, writes of the pace item. SQS wakes an upload up to two seconds late."""
+    PlayedClock.at = START
+    table: Any = PaceTable()
+    workers = [Pace(table, "ledger", PlayedClock(), rpm, 0) for _ in range(20)]
+    order = count()
+    waiting: list[tuple[float, int, float]] = [(START + random.uniform(0, 5), next(order), 0.0) for _ in range(uploads)]
+    heapq.heapify(waiting)
+    calls: list[float] = []
+    invocations = 0
+    while waiting:
+        at, _, turn_at = heapq.heappop(waiting)
+        PlayedClock.at = at
+        invocations += 1
+        try:
+            slot: Slot = workers[invocations % len(workers)].take(1, turn_at)
+        except NotYet as wait:
+            turn = wait.due_at if isinstance(wait, Turn) else 0.0
+            late = random.uniform(0, 2)
+            heapq.heappush(waiting, (max(wait.due_at, at) // 1 + 1 + late, next(order), turn))
+        else:
+            calls.append(max(slot.at, at))
+    return sorted(calls), invocations, table.writes
+
+
+def test_row_60_ten_thousand_uploads_keep_the_pace_and_drain_in_about_the_ideal_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    random.seed(1)
+    calls, invocations, writes = played(UPLOADS, RPM)
+
+    ideal = UPLOADS / RPM * 60
+    took = calls[-1] - calls[0]
+    most_in_a_minute = max(sum(start <= at < start + 60 for at in calls) for start in calls[::500])
+    with capsys.disabled():
+        print(
+            f"\n{UPLOADS} uploads at {RPM}/min: {took / ideal:.2f} x ideal, {invocations / UPLOADS:.2f} invocations and"
+            f" {writes / UPLOADS:.2f} writes of the pace an upload, at most {most_in_a_minute} calls in a minute",
+            end=" ",
+        )
+    assert len(calls) == UPLOADS
+    assert most_in_a_minute <= RPM
+    assert took <= 1.3 * ideal
+    assert invocations <= 3 * UPLOADS
