@@ -25,10 +25,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     for malformed in decoded.malformed:
         dead_letter_malformed(malformed, it)
     outcomes = []
-    owner, until = new_owner(context), ends_at(context, it)
+    until = ends_at(context, it)
     for job in decoded.jobs:
         try:
-            outcome = run(job, it, owner, until)
+            outcome = run(job, it, new_owner(context), until)
         except Exception as error:
             logger.exception("unforeseen; RetryFunction will try again", error=type(error).__name__)
             it.queues.retry(job, backoff(0, *UNFORESEEN_SECONDS))

@@ -13,17 +13,19 @@ from backdrop.queues import backoff
 from backdrop.wiring import app
 
 UNFORESEEN_SECONDS = (5.0, 900.0)
+OLD_SECONDS = 5 * 86400.0  # of 14 days that the queue keeps a message
+OLD_RECEIVES = 500  # of maxReceiveCount 1000
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Process the messages of a batch; answers with the ids of those that have to come back."""
     it = app()
-    owner, until = new_owner(context), ends_at(context, it)
+    until = ends_at(context, it)
     failures = []
     for message in event["Records"]:
         try:
-            due_in = _process(message, it, owner, until)
+            due_in = _process(message, it, new_owner(context), until)
         except Exception as error:
             logger.exception("unforeseen; the message comes back", error=type(error).__name__)
             due_in = backoff(int(message["attributes"]["ApproximateReceiveCount"]), *UNFORESEEN_SECONDS)
@@ -38,7 +40,7 @@ def _process(message: dict[str, Any], it: App, owner: str, until: float) -> floa
     decoded = from_message(message["body"], it.settings.input_bucket)
     for malformed in decoded.malformed:
         dead_letter_malformed(malformed, it)
-    if len(decoded.jobs) > 1:
+    if len(decoded.jobs) + len(decoded.malformed) > 1:
         # One message an upload from here on, so that one that waits doesn't hold up or repeat the others.
         for job in decoded.jobs:
             it.queues.retry(job, 0)
@@ -46,8 +48,21 @@ def _process(message: dict[str, Any], it: App, owner: str, until: float) -> floa
     for job in decoded.jobs:
         outcome = run(job, it, owner, until)
         if outcome.due_at is not None:
-            return max(0.0, outcome.due_at - it.clock.now())
+            seconds = max(0.0, outcome.due_at - it.clock.now())
+            if not _is_old(message, it):
+                return seconds
+            it.queues.retry(outcome.job, seconds)
     return None
+
+
+def _is_old(message: dict[str, Any], it: App) -> bool:
+    """Whether a message nears the end of its life: SQS counts its receives and its days, whatever it waits for.
+
+    A new one takes its place, once in days: far from what Lambda takes for a function that feeds itself for ever.
+    """
+    attributes = message["attributes"]
+    age = it.clock.now() - int(attributes["SentTimestamp"]) / 1000
+    return age > OLD_SECONDS or int(attributes["ApproximateReceiveCount"]) > OLD_RECEIVES
 
 
 def _hide(message: dict[str, Any], seconds: float, it: App) -> None:

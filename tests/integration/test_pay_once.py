@@ -244,16 +244,22 @@ class LedgerFault:
 
     def __init__(self, world: World, state: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
         client = world.app.ledger._client
-        real = client.put_item
         self.left = times
+        for name in ("put_item", "update_item"):
+            monkeypatch.setattr(client, name, self._failing(getattr(client, name), {"S": state}))
 
-        def put_item(**arguments: Any) -> Any:
-            if arguments["Item"].get("state") == {"S": state} and self.left:
+    def _failing(self, real: Any, state: dict[str, str]) -> Any:
+        def write(**arguments: Any) -> Any:
+            written = (
+                arguments.get("Item", {}).get("state"),
+                arguments.get("ExpressionAttributeValues", {}).get(":state"),
+            )
+            if state in written and self.left:
                 self.left -= 1
                 raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "PutItem")
             return real(**arguments)
 
-        monkeypatch.setattr(client, "put_item", put_item)
+        return write
 
 
 def test_row_38_a_purchase_that_the_ledger_could_not_take_travels_in_a_message(

@@ -71,7 +71,7 @@ class Gateway:
         fields = json.loads(call.body)
         upload = photo() if call.route == "edits-multipart" else None
         ends_at = time.monotonic() + seconds
-        key = self._api_key(False).strip()
+        key = self._api_key(False).strip() or self._api_key(True).strip()
         response = self._post(call, fields, upload, key, seconds)
         if response.status == 401:
             fresh_key = self._api_key(True).strip()  # it may have been rotated
@@ -85,8 +85,8 @@ class Gateway:
     def _post(
         self, call: Call, fields: dict[str, Any], upload: bytes | None, key: str, seconds: float
     ) -> http.Response:
-        if not key.isascii() or not key.isprintable():
-            raise NeverSent("the gateway key in SSM has characters that no key has")
+        if not key or not key.isascii() or not key.isprintable():
+            raise NeverSent("the gateway key in SSM is empty or has characters that no key has")
         headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
         url = self._settings.gateway_base_url + _PATHS[call.route]
         if upload is None:
@@ -101,7 +101,7 @@ class Gateway:
             request = self._client.build_request("POST", url, headers=headers, data=texts, files={"image": file})
         try:
             return http.exchange(self._client, request, seconds, MAX_ANSWER_BYTES)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise NeverSent(f"no connection to the gateway: {type(error).__name__}") from None
         except httpx.TransportError as error:
             raise OutcomeUnknown(f"sent, but no complete answer: {type(error).__name__}") from None

@@ -10,7 +10,7 @@ from backdrop.process import App, Outcome
 
 
 def new_owner(context: LambdaContext) -> str:
-    """A name for this invocation in the ledger. The request id alone is not unique: Lambda may try an event again."""
+    """A name in the ledger for one go at one job. The request id alone is shared by all jobs of an invocation."""
     return f"{context.aws_request_id}/{uuid4().hex[:8]}"
 
 

@@ -100,13 +100,21 @@ class Record:
     cost_usd: str | None = None
     paid_at: float = 0.0
     link_failures: int = 0
-    outputs: tuple[dict[str, Any], ...] = ()
+    outputs: tuple[dict[str, Any] | None, ...] = ()
+    """By index of the image; None for one that is not stored yet."""
     reason: dict[str, Any] | None = None
     failed_at: str | None = None
     rejected_in: State | None = None
     """The state that a moved-back dead letter goes on from."""
     dead_lettered: bool = False
+    enqueued: int = 0
+    """How often the reconciler has sent a message for it."""
     history: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> tuple[dict[str, Any], ...]:
+        """The outputs that are there."""
+        return tuple(output for output in self.outputs if output)
 
     @property
     def is_finished(self) -> bool:
@@ -184,18 +192,42 @@ class Ledger:
         """Let go of the upload until `due_at`."""
         return self.save(held, due_at=due_at, lease_until=0.0, **changes)
 
+    def read(self, job_id: str) -> Record | None:
+        """The upload's record as it is now; None when the ledger doesn't know it."""
+        answer = self._client.get_item(TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True)
+        return _record(answer["Item"]) if "Item" in answer else None
+
     def paid(self, held: Record, **changes: Any) -> Record:
-        """Write what was bought with `held.call`.
+        """Write what was bought with `held.call`, and nothing else of `held`.
 
         What the gateway answered to a key stays true whoever owns the upload meanwhile, so the key decides here.
-        Raises NotYet when it is written already.
+        Raises NotYet when another worker has written it already.
         """
-        return self._put(
-            held,
-            {**changes, "state": State.PAID, "call": None if not changes.get("answered_inline") else held.call},
-            "idempotency_key = :key AND NOT #state IN (:paid, :done)",
-            {":key": held.idempotency_key, ":paid": State.PAID, ":done": State.DONE},
-        )
+        now = self._clock.now()
+        changes = {**changes, "state": State.PAID, "reason": None, "failed_at": None, "updated_at": now}
+        if not changes.get("answered_inline"):
+            changes["call"] = None
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key={"id": {"S": held.id}},
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changes),
+                ConditionExpression="idempotency_key = :its_key AND NOT #state IN (:its_paid, :its_done)",
+                ExpressionAttributeNames={f"#{name}": name for name in changes},
+                ExpressionAttributeValues=_attributes(
+                    {f":{name}": value for name, value in changes.items()}
+                    | {":its_key": held.idempotency_key, ":its_paid": State.PAID, ":its_done": State.DONE}
+                ),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            item = _refused_item(error)
+            stored = _record(item) if item else None
+            if stored and stored.state is State.PAID and stored.updated_at == now:
+                return stored  # the first try was written and its answer got lost on its way
+            raise NotYet("another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS) from None
+        return _record(answer["Attributes"])
 
     def mark_dead_lettered(self, job_id: str, failed_at: str) -> None:
         """The dead letter of this failure is in the queue: a duplicate event sends no second one."""
@@ -203,9 +235,9 @@ class Ledger:
             self._client.update_item(
                 TableName=self._table,
                 Key={"id": {"S": job_id}},
-                UpdateExpression="SET dead_lettered = :yes",
+                UpdateExpression="SET dead_lettered = :yes, lease_until = :zero",
                 ConditionExpression="failed_at = :at",
-                ExpressionAttributeValues=_attributes({":yes": True, ":at": failed_at}),
+                ExpressionAttributeValues=_attributes({":yes": True, ":at": failed_at, ":zero": 0}),
             )
         except ClientError as error:
             _refused_item(error)
@@ -268,7 +300,10 @@ class Ledger:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            if _refused_item(error) != item:  # equal: the first try was written and its answer got lost on its way
+            stored = _refused_item(error)
+            # Equal: the first try was written and its answer got lost on its way. Compared as records, because
+            # DynamoDB gives numbers back in another form.
+            if not stored or _record(stored) != _record(item):
                 raise NotYet("another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS) from None
         return new
 

@@ -5,13 +5,18 @@ Whoever finds none takes a *turn*, a time to come back at: turns stand in line a
 thousand waiting uploads only as many wake up as can be served. A slot also reserves the images that the call may buy
 against DailyImageLimit, in the same write.
 
-The item (times in epoch milliseconds): `next_slot`, `line_end`; `day`, `images` bought or reserved that day,
-`full_since`; `failures` in a row; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`.
+A 429 moves everybody: nothing is called before `held_until`.
+
+The item: `next_slot`, `line_end`, `held_until`; `day`, `images` bought or reserved that day, `full_since`, `returned`
+(the slot whose images were given back last); `failures` in a row; and during a pause `paused_since`, `pause_reason`,
+`probe_at`, `probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
@@ -31,12 +36,14 @@ EARLY_PAUSE_SECONDS = 420.0
 EARLY_LOOK_SECONDS = (20.0, 40.0)
 LATE_LOOK_SECONDS = (600.0, 900.0)
 _RACES = 12
+_SECOND = 1_000_000  # microseconds
 
 
 @dataclass(frozen=True)
 class Slot:
     """The right to make one call at `at` (epoch seconds), with `images` reserved on `day`."""
 
+    id: str
     at: float
     images: int
     day: str
@@ -51,10 +58,11 @@ class Pace:
         self._client = client
         self._table = table
         self._clock = clock
-        self._step_ms = round(60_000 * HEADROOM / rpm)
+        self._step = math.ceil(60 * _SECOND * HEADROOM / rpm)
         self._daily_limit = daily_limit
         self._seen: dict[str, Any] = {}
         self._is_new = False
+        self._reset = ""
 
     def take(self, images: int, turn_at: float) -> Slot:
         """A slot, now or within PATIENCE_SECONDS; `turn_at` is the upload's place in line, 0 for none.
@@ -66,7 +74,7 @@ class Pace:
             slot = self._try(images, turn_at)
             if slot is not None:
                 return slot
-        raise NotYet("many workers want a slot at once", self._clock.now() + random.uniform(1, NEAR_SECONDS))
+        raise Turn(self._clock.now() + random.uniform(1, NEAR_SECONDS))
 
     def look(self) -> None:
         """Read the item; a new worker's first look also sets its clock."""
@@ -74,7 +82,10 @@ class Pace:
         self._see(answer.get("Item", {}))
 
     def wait(self, slot: Slot) -> None:
-        """Wait until the slot's time. Raises NotYet when a pause began meanwhile; the slot is given back."""
+        """Wait until the slot's time.
+
+        Raises NotYet when a pause began meanwhile, Turn when a 429 asked everybody to wait; the slot is given back.
+        """
         if slot.at <= self._clock.now():
             return
         self._clock.sleep_until(slot.at)
@@ -82,23 +93,40 @@ class Pace:
         if "paused_since" in self._seen and not slot.is_probe:
             self.give_back(slot)
             raise self._paused(self._clock.now())
+        if self._held_until > slot.at:
+            self.give_back(slot)
+            raise Turn(self._held_until)
 
     def succeeded(self, slot: Slot) -> None:
-        """A call worked: the gateway is up, and a probe ends the pause."""
+        """A call brought an image: the gateway is up, and a probe ends the pause."""
+        self.answered(slot)
         if slot.is_probe:
             self._update("SET failures = :zero REMOVE paused_since, pause_reason, probe_at, probe_step", {":zero": 0})
-        elif slot.failures_before:
+
+    def answered(self, slot: Slot) -> None:
+        """The gateway said something sensible, so failures are not in a row; the next slot that is taken writes it."""
+        self._reset = ", failures = :zero"
+        if slot.failures_before:
             self._update("SET failures = :zero", {":zero": 0})
 
     def give_back(self, slot: Slot) -> None:
         """Nothing was charged: the reserved images are free again."""
         if slot.images:
-            self._update("SET images = images - :n", {":n": slot.images, ":day": slot.day}, "#day = :day")
+            # boto3 may send this twice, and twice given back would lift the day's limit.
+            self._update(
+                "SET images = images - :n, returned = :slot",
+                {":n": slot.images, ":day": slot.day, ":slot": slot.id},
+                "#day = :day AND (attribute_not_exists(returned) OR returned <> :slot)",
+            )
 
     def push_back(self, seconds: float) -> None:
         """The gateway asks everybody to wait."""
-        until = _ms(self._clock.now() + seconds)
-        self._update("SET next_slot = :until", {":until": until}, "next_slot < :until")
+        until = _units(self._clock.now() + seconds)
+        self._update(
+            "SET next_slot = :until, held_until = :until",
+            {":until": until},
+            "attribute_not_exists(next_slot) OR next_slot < :until",
+        )
         self._update("SET line_end = :until", {":until": until}, "line_end < :until")
 
     def failed(self, slot: Slot, reason: str) -> bool:
@@ -116,13 +144,13 @@ class Pace:
             seconds = PROBE_STEPS_SECONDS[min(step + 1, len(PROBE_STEPS_SECONDS) - 1)]
             self._update(
                 "SET probe_at = :at, probe_step = :step, pause_reason = :why",
-                {":at": _ms(now + seconds), ":step": step + 1, ":why": reason},
+                {":at": _units(now + seconds), ":step": step + 1, ":why": reason},
                 "attribute_exists(paused_since)",
             )
         else:
             self._update(
                 "SET paused_since = :now, pause_reason = :why, probe_at = :at, probe_step = :zero",
-                {":now": _ms(now), ":why": reason, ":at": _ms(now + PROBE_STEPS_SECONDS[0]), ":zero": 0},
+                {":now": _units(now), ":why": reason, ":at": _units(now + PROBE_STEPS_SECONDS[0]), ":zero": 0},
                 "attribute_not_exists(paused_since)",
             )
 
@@ -133,13 +161,14 @@ class Pace:
     def _try(self, images: int, turn_at: float) -> Slot | None:
         """One attempt, guided by what was last seen; None to try again with what is known now."""
         now = self._clock.now()
-        today = utc_day(now)
+        today = max(utc_day(now), self._seen.get("day", ""))  # around midnight, clocks differ: days only go forward
         if self._seen.get("day") != today:
             self._update(
                 "SET #day = :day, images = :zero REMOVE full_since",
                 {":day": today, ":zero": 0},
-                "attribute_not_exists(#day) OR #day <> :day",
+                "attribute_not_exists(#day) OR #day < :day",
             )
+            return None
         values: dict[str, Any] = {":n": images, ":day": today}
         same_day = "#day = :day"
         if self._daily_limit and images:
@@ -154,39 +183,47 @@ class Pace:
             return self._probe(images, now, today, same_day, values)
         free = f"{same_day} AND attribute_not_exists(paused_since)"
         next_slot = self._seen.get("next_slot", 0)
-        soon = _ms(now + PATIENCE_SECONDS)
+        soon = _units(now + PATIENCE_SECONDS)
         newcomer_behind_a_line = turn_at == 0 and self._seen.get("line_end", 0) > soon
         if next_slot > soon or newcomer_behind_a_line:
             raise self._turn(now, turn_at)
-        if next_slot <= _ms(now):
+        reset, self._reset = self._reset, ""
+        if reset:
+            values[":zero"] = 0
+        if next_slot <= _units(now):
             won = self._update(
-                "SET next_slot = :next, images = images + :n",
-                {**values, ":next": _ms(now) + self._step_ms, ":now": _ms(now)},
+                f"SET next_slot = :next, images = images + :n{reset}",
+                {**values, ":next": _units(now) + self._step, ":now": _units(now)},
                 f"{free} AND (attribute_not_exists(next_slot) OR next_slot <= :now)",
             )
         else:
             won = self._update(
-                "SET next_slot = next_slot + :step, images = images + :n",
-                {**values, ":step": self._step_ms, ":now": _ms(now), ":soon": soon},
+                f"SET next_slot = next_slot + :step, images = images + :n{reset}",
+                {**values, ":step": self._step, ":now": _units(now), ":soon": soon},
                 f"{free} AND next_slot BETWEEN :now AND :soon",
             )
         if not won:
+            self._reset = reset
             return None
-        at = (self._seen["next_slot"] - self._step_ms) / 1000
-        return Slot(at, images, today, is_probe=False, failures_before=self._seen.get("failures", 0))
+        at = (self._seen["next_slot"] - self._step) / _SECOND
+        return Slot(uuid4().hex, at, images, today, is_probe=False, failures_before=self._seen.get("failures", 0))
 
     def _probe(self, images: int, now: float, today: str, same_day: str, values: dict[str, Any]) -> Slot | None:
         probe_at = self._seen["probe_at"]
-        if probe_at > _ms(now):
+        if probe_at > _units(now) or self._held_until > now:
             if self._refresh():
                 return None
             raise self._paused(now)
         won = self._update(
             "SET probe_at = :next, images = images + :n",
-            {**values, ":next": _ms(now + PROBE_STEPS_SECONDS[-1]), ":seen": probe_at},
+            {**values, ":next": _units(now + PROBE_STEPS_SECONDS[-1]), ":seen": probe_at},
             f"{same_day} AND attribute_exists(paused_since) AND probe_at = :seen",
         )
-        return Slot(now, images, today, is_probe=True, failures_before=0) if won else None
+        return Slot(uuid4().hex, now, images, today, is_probe=True, failures_before=0) if won else None
+
+    @property
+    def _held_until(self) -> float:
+        return float(self._seen.get("held_until", 0)) / _SECOND
 
     def _refresh(self) -> bool:
         """Look at the item before sending anybody away because of an old look. False when the look is new."""
@@ -203,30 +240,30 @@ class Pace:
         """Where to stand in line. An upload whose turn has come keeps it as long as the next slot is near."""
         if turn_at > now + PATIENCE_SECONDS:
             return Turn(turn_at)
-        ahead = self._seen.get("next_slot", 0) / 1000 - now
+        ahead = self._seen.get("next_slot", 0) / _SECOND - now
         if turn_at and ahead < NEAR_SECONDS:
             return Turn(now + random.uniform(PATIENCE_SECONDS / 2, max(ahead, PATIENCE_SECONDS)))
         for _ in range(_RACES):
             if self._seen.get("line_end", 0) >= self._seen.get("next_slot", 0):
                 won = self._update(
                     "SET line_end = line_end + :step",
-                    {":step": self._step_ms},
+                    {":step": self._step},
                     "line_end >= next_slot",
                 )
             else:
                 won = self._update(
                     "SET line_end = next_slot + :step",
-                    {":step": self._step_ms},
+                    {":step": self._step},
                     "attribute_not_exists(line_end) OR line_end < next_slot",
                 )
             if won:
-                return Turn(self._seen["line_end"] / 1000)
-        return NotYet("many workers want a turn at once", now + random.uniform(1, NEAR_SECONDS))
+                return Turn(self._seen["line_end"] / _SECOND)
+        return Turn(now + random.uniform(1, NEAR_SECONDS))
 
     def _full(self, now: float) -> NotYet:
         self._update(
             "SET full_since = if_not_exists(full_since, :now)",
-            {":now": _ms(now), ":day": utc_day(now)},
+            {":now": _units(now), ":day": self._seen.get("day", utc_day(now))},
             "#day = :day",
         )
         return NotYet("today's DailyImageLimit is used up", self._look_again(now, self._seen.get("full_since")))
@@ -236,8 +273,8 @@ class Pace:
         return NotYet(f"all calls are paused: {reason}", self._look_again(now, self._seen.get("paused_since")))
 
     @staticmethod
-    def _look_again(now: float, since_ms: int | None) -> float:
-        early = since_ms is None or now - since_ms / 1000 < EARLY_PAUSE_SECONDS
+    def _look_again(now: float, since: int | None) -> float:
+        early = since is None or now - since / _SECOND < EARLY_PAUSE_SECONDS
         return now + random.uniform(*(EARLY_LOOK_SECONDS if early else LATE_LOOK_SECONDS))
 
     def _update(self, expression: str, values: dict[str, Any], condition: str | None = None) -> bool:
@@ -276,5 +313,5 @@ class Turn(NotYet):
 _KEY: dict[str, Any] = {"id": {"S": PACE_ID}}
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _units(seconds: float) -> int:
+    return round(seconds * _SECOND)

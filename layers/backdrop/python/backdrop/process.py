@@ -5,6 +5,8 @@ attempt goes on from what the ledger says.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NoReturn
 
@@ -22,6 +24,7 @@ from backdrop.errors import (
     Reason,
     Refused,
     Rejected,
+    ResultError,
     ResultUnreachable,
     ResultUnusable,
     Superseded,
@@ -49,7 +52,8 @@ REPLAY_SECONDS = 5.0
 CONFLICT_SECONDS = (15.0, 240.0)
 MAX_CONFLICTS = 5
 UNRECORDED_SECONDS = 15.0
-RESULT_RETRY_SECONDS = (5.0, 5.0)
+RESULT_RETRY_SECONDS = (5.0, 10.0)
+INLINE_STORE_SECONDS = 4.0
 MAX_RESULT_WAIT_SECONDS = 900.0
 
 
@@ -82,17 +86,24 @@ class _Handed(Exception):
     """The rest of the work is in a new message."""
 
 
+class _Overtaken(Exception):
+    """The result of a newer upload is stored already."""
+
+
 def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     """Process one job as far as it goes now; one that can't succeed is dead-lettered.
 
-    `owner` is unique to this invocation, which is over at `ends_at` (epoch seconds) at the latest. Anything
-    unforeseen, AWS faults included, is raised: the job then has to be tried again.
+    `owner` is unique to this job in this invocation, which is over at `ends_at` (epoch seconds) at the latest.
+    Anything unforeseen, AWS faults included, is raised: the job then has to be tried again.
     """
     logger.set_correlation_id(job.id)
     if job.is_skipped:
         logger.info("skipped: a folder marker or an empty object", key=job.key)
         return Outcome(job, "SKIPPED")
     try:
+        if job.version_id is None:
+            job = app.storage.resolve(job)
+            logger.set_correlation_id(job.id)
         record = _process(job, app, owner, ends_at)
     except NotYet as wait:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
@@ -103,9 +114,11 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     except _Handed:
         return Outcome(job, "WAITING")
     if record.state is State.REJECTED and not record.dead_lettered:
+        if record.owner != owner and record.lease_until > app.clock.now():
+            return Outcome(job, "WAITING", record.lease_until)  # another worker is writing the letter
         _dead_letter(record, app)
     logger.info("finished", key=job.key, state=record.state, attempts=record.attempts, usd=record.cost_usd)
-    return Outcome(job, record.state, outputs=record.outputs)
+    return Outcome(job, record.state, outputs=record.stored)
 
 
 def dead_letter_malformed(malformed: Malformed, app: App) -> None:
@@ -125,8 +138,8 @@ def _dead_letter(record: Record, app: App) -> None:
 
 
 def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
-    if job.version_id is None:
-        job = app.storage.resolve(job)
+    if job.purchase:
+        _record_travelled_purchase(job, job.purchase, app)
     lease_seconds = ends_at - app.clock.now()
     record = app.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
@@ -136,21 +149,47 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
         return record
     attempt = _Attempt(job, app, record, ends_at)
     try:
-        return attempt.go_on()
-    except (NotYet, _Handed):
+        try:
+            return attempt.go_on()
+        except Superseded:
+            attempt.let_go(0.0, state=State.SUPERSEDED)
+            raise
+        except Rejected as rejected:
+            return attempt.reject(rejected)
+    except (NotYet, Superseded, _Handed):
         raise
-    except Superseded:
-        app.ledger.release(attempt.record, 0.0, state=State.SUPERSEDED)
-        raise
-    except Rejected as rejected:
-        return attempt.reject(rejected)
     except Exception:
         # Without this the next try would wait for the lease. CALLING stays CALLING, so nothing is forgotten.
-        try:
+        with _best_effort("give back the lease"):
             app.ledger.release(attempt.record, app.clock.now())
-        except (NotYet, BotoCoreError, ClientError):
-            logger.warning("the lease could not be given back", key=job.key)
         raise
+
+
+def _record_travelled_purchase(job: Job, purchase: Purchase, app: App) -> None:
+    """Write PAID from a message that kept it while the ledger was down; the lease of that time means nothing now."""
+    record = app.ledger.read(job.id)
+    if record and record.idempotency_key == purchase.idempotency_key and record.state not in (State.PAID, State.DONE):
+        app.ledger.paid(record, **_paid(purchase), lease_until=0.0)
+
+
+def _paid(purchase: Purchase) -> dict[str, Any]:
+    return {
+        "links": purchase.links,
+        "answered_inline": purchase.inline,
+        "request_id": purchase.request_id,
+        "cost_usd": purchase.cost_usd,
+        "paid_at": purchase.paid_at,
+        "link_failures": 0,
+    }
+
+
+@contextmanager
+def _best_effort(what: str) -> Iterator[None]:
+    """For effects whose failure must not undo what is known by now."""
+    try:
+        yield
+    except (NotYet, BotoCoreError, ClientError) as error:
+        logger.warning(f"could not {what}", error=type(error).__name__)
 
 
 class _Attempt:
@@ -162,24 +201,26 @@ class _Attempt:
         self.record = record
         self.ends_at = ends_at
         self._inline: tuple[bytes, ...] = ()
+        self._unused: Slot | None = None
+        """A slot whose images were not charged; given back once the ledger says so."""
 
     def go_on(self) -> Record:
         """From where the upload stands to DONE."""
         if self.record.state is State.PAID and self.record.answered_inline:
-            # The images were in an answer that a crash has swallowed; only the same call brings them again.
-            self._save(state=State.UNKNOWN)
+            # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
+            is_fresh = self.app.clock.now() - self.record.paid_at < LINK_LIFE_SECONDS
+            self._save(state=State.UNKNOWN, replays=0 if is_fresh else 1)
         if self.record.state in (State.CALLING, State.UNKNOWN):
-            purchase = self.job.purchase
-            if purchase and purchase.idempotency_key == self.record.idempotency_key:
-                self._save_purchase(purchase)
-            else:
-                self._replay()
+            self._replay()
         elif self.record.state is not State.PAID:
             self._buy()
         return self._store()
 
     def reject(self, rejected: Rejected) -> Record:
-        """Write why the upload can't succeed; a dead letter that is moved back goes on from `rejected_in`."""
+        """Write why the upload can't succeed; a dead letter that is moved back goes on from `rejected_in`.
+
+        The lease stays until the letter is in its queue, so that a duplicate doesn't send a second one.
+        """
         now = self.app.clock.now()
         reason = Reason(rejected.code, rejected.message, rejected.http_status, self.record.attempts, rejected.billed)
         changes: dict[str, Any] = {"rejected_in": State.CLAIMED, "call": None, "idempotency_key": None}
@@ -187,17 +228,25 @@ class _Attempt:
             changes = {"rejected_in": State.PAID}
         elif rejected.billed != "no":
             changes = {"rejected_in": State.UNKNOWN}
-        self.record = self.app.ledger.release(
-            self.record,
-            0.0,
-            state=State.REJECTED,
-            reason=asdict(reason),
-            failed_at=iso_time(now),
-            dead_lettered=False,
-            history=self.record.noting(now, rejected.code),
-            **changes,
-        )
+        changes |= {
+            "state": State.REJECTED,
+            "due_at": 0.0,
+            "reason": asdict(reason),
+            "failed_at": iso_time(now),
+            "dead_lettered": False,
+            "history": self.record.noting(now, rejected.code),
+        }
+        try:
+            self._save(**changes)
+        except (BotoCoreError, ClientError):
+            self._save(**changes)  # once more: what is known now would be a guess later
+        self._give_back()
         return self.record
+
+    def let_go(self, due_at: float, **changes: Any) -> None:
+        """Release the upload until `due_at`."""
+        self.record = self.app.ledger.release(self.record, due_at, **changes)
+        self._give_back()
 
     # Buying
 
@@ -232,6 +281,8 @@ class _Attempt:
         if call is None or not self._may_replay:
             raise self._unknown("a call was sent and its outcome never became known")
         reserved = self.record.reserved_on == utc_day(self.app.clock.now())
+        if not reserved and 0 < self.app.settings.daily_image_limit < self.record.images:
+            raise self._unknown("a replay no longer fits into DailyImageLimit")
         slot = self._slot(0 if reserved else self.record.images)
         self._call(call, slot, replays=self.record.replays + 1)
 
@@ -245,68 +296,73 @@ class _Attempt:
         now = self.app.clock.now()
         try:
             if self.ends_at - now < self.app.settings.gateway_timeout_seconds + STORING_SECONDS:
-                raise NotYet("too little time is left in this invocation", now)
+                raise Turn(now)  # too little time is left in this invocation
             slot = self.app.pace.take(images, self.record.turn_at)
             self.app.pace.wait(slot)
         except NotYet as wait:
-            self._let_go(wait, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0)
+            self._wait(wait, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0)
         return slot
 
     def _call(self, call: Call, slot: Slot, **changes: Any) -> None:
         is_replay = self.record.state in (State.CALLING, State.UNKNOWN)
-        reserved_on = slot.day if slot.images else self.record.reserved_on
+        photo = self._photo(call, slot, is_replay)
         try:
             self._save(
                 state=State.CALLING,
                 call=call,
                 attempts=self.record.attempts + 1,
-                turn_at=0.0,
-                reserved_on=reserved_on,
+                turn_at=self.app.clock.now(),  # it has had its turn, should it have to call again
+                reserved_on=slot.day if slot.images else self.record.reserved_on,
                 **changes,
             )
-        except Exception:
+        except NotYet:  # refused; after any other failure CALLING may be written all the same
             self.app.pace.give_back(slot)
             raise
         try:
-            answer = self.app.gateway.send(
-                call, lambda: self.app.storage.read(self.job), self.app.settings.gateway_timeout_seconds
-            )
+            answer = self.app.gateway.send(call, lambda: photo, self.app.settings.gateway_timeout_seconds)
         except GatewayError as error:
             self._settle(error, slot, is_replay)
-        else:
+        self._inline = answer.inline
+        try:
             self._bought(answer)
-            self.app.pace.succeeded(slot)
+        finally:
+            with _best_effort("tell the pace keeper"):
+                self.app.pace.succeeded(slot)
+
+    def _photo(self, call: Call, slot: Slot, is_replay: bool) -> bytes:
+        """The photo for a file upload, before CALLING says that it was sent."""
+        if call.route != "edits-multipart":
+            return b""
+        try:
+            return self.app.storage.read(self.job)
+        except Exception as error:
+            self.app.pace.give_back(slot)
+            if is_replay and isinstance(error, Superseded):
+                raise self._unknown("the photo is gone, so the call can't be sent again") from None
+            raise
 
     def _bought(self, answer: Answer) -> None:
-        now = self.app.clock.now()
-        self._inline = answer.inline
-        purchase = Purchase(
-            idempotency_key=self.record.idempotency_key or "",
-            links=answer.links,
-            inline=bool(answer.inline),
-            request_id=answer.request_id,
-            cost_usd=str(answer.cost_usd),
-            paid_at=now,
+        self._keep(
+            Purchase(
+                idempotency_key=self.record.idempotency_key or "",
+                links=answer.links,
+                inline=bool(answer.inline),
+                request_id=answer.request_id,
+                cost_usd=str(answer.cost_usd),
+                paid_at=self.app.clock.now(),
+            )
         )
+
+    def _keep(self, purchase: Purchase) -> None:
+        """Write PAID; with the ledger down, a message keeps the purchase until it is back."""
         try:
-            self._save_purchase(purchase)
+            self.record = self.app.ledger.paid(self.record, **_paid(purchase), history=self.record.history)
         except (BotoCoreError, ClientError) as error:
-            if answer.inline:
+            if purchase.inline:
                 raise  # too large for a message: the same call brings the images again
             logger.error("PAID could not be written; a message keeps the purchase", error=type(error).__name__)
             self.app.queues.retry(self.job, UNRECORDED_SECONDS, purchase)
             raise _Handed from None
-
-    def _save_purchase(self, purchase: Purchase) -> None:
-        self.record = self.app.ledger.paid(
-            self.record,
-            links=purchase.links,
-            answered_inline=purchase.inline,
-            request_id=purchase.request_id,
-            cost_usd=purchase.cost_usd,
-            paid_at=purchase.paid_at,
-            link_failures=0,
-        )
         logger.info("paid", images=self.record.images, usd=purchase.cost_usd, request_id=purchase.request_id)
 
     # A call that brought no image
@@ -320,28 +376,37 @@ class _Attempt:
         self.record = replace(self.record, history=self.record.noting(now, what))
 
         if isinstance(error, NoImage):
-            cost = self.app.settings.price_per_image_usd * self.record.images
-            self.record = self.app.ledger.paid(self.record, cost_usd=str(cost), paid_at=now)
-            pace.succeeded(slot)
+            with _best_effort("tell the pace keeper"):
+                pace.answered(slot)
+            cost = str(self.app.settings.price_per_image_usd * self.record.images)
+            self._keep(Purchase(self.record.idempotency_key or "", (), False, "", cost, now))
             raise Rejected("no_image_returned", str(error), 200, "yes")
         if isinstance(error, OutcomeUnknown):
+            is_down = self._failed(slot, what)
+            replays = self.record.replays - (1 if slot.is_probe and is_replay else 0)  # a probe finds out about others
+            self.record = replace(self.record, replays=replays)
             if not self._may_replay:
                 raise self._unknown(str(error))
-            self._let_go(NotYet(str(error), now + REPLAY_SECONDS), state=State.UNKNOWN)
+            self._wait(NotYet(str(error), pace.next_look() if is_down else now + REPLAY_SECONDS), state=State.UNKNOWN)
 
-        pace.give_back(slot)
+        self._unused = slot
+        reserved_on = None if slot.images else self.record.reserved_on
         back: dict[str, Any] = {"state": State.CLAIMED, "call": None, "idempotency_key": None}
         if is_replay:  # it says nothing about the first call
             back = {"state": State.UNKNOWN, "replays": self.record.replays - 1}
+        back["reserved_on"] = reserved_on
+        self.record = replace(self.record, reserved_on=reserved_on)
 
         if isinstance(error, Refused):
-            pace.succeeded(slot)
+            with _best_effort("tell the pace keeper"):
+                pace.answered(slot)
             self._refused(error, is_replay, back)
         if isinstance(error, AccountFault):
-            pace.pause(slot, str(error.status))
-            self._let_go(NotYet(str(error), pace.next_look()), attempts=self.record.attempts - 1, **back)
+            with _best_effort("pause all calls"):
+                pace.pause(slot, str(error.status))
+            self._wait(NotYet(str(error), pace.next_look()), attempts=self.record.attempts - 1, turn_at=0.0, **back)
 
-        is_down = pace.failed(slot, what)
+        is_down = self._failed(slot, what)
         strikes = self.record.strikes
         asked = 0.0
         if isinstance(error, NeverSent):
@@ -349,14 +414,22 @@ class _Attempt:
         elif isinstance(error, TryLater):
             asked = error.retry_after or 0.0
             if error.status == 429:
-                pace.push_back(asked or RATE_LIMIT_SECONDS)
+                with _best_effort("push everybody back"):
+                    pace.push_back(asked or RATE_LIMIT_SECONDS)
             elif not slot.is_probe:
                 strikes += 1
         if strikes >= self.app.settings.max_attempts:
             message = f"{strikes} calls failed; the last: {error}"
             raise self._unknown(message) if is_replay else Rejected("attempts_exhausted", message, status)
-        due_at = pace.next_look() if is_down else now + max(asked, backoff(strikes, *RETRY_SECONDS))
-        self._let_go(NotYet(str(error), due_at), strikes=strikes, **back)
+        if is_down:
+            self._wait(NotYet(str(error), pace.next_look()), strikes=strikes, turn_at=0.0, **back)
+        self._wait(NotYet(str(error), now + max(asked, backoff(strikes, *RETRY_SECONDS))), strikes=strikes, **back)
+
+    def _failed(self, slot: Slot, what: str) -> bool:
+        """Tell the pace keeper of a failure that may mean an outage; whether all calls are paused."""
+        with _best_effort("tell the pace keeper"):
+            return self.app.pace.failed(slot, what)
+        return False
 
     def _refused(self, error: Refused, is_replay: bool, back: dict[str, Any]) -> NoReturn:
         now = self.app.clock.now()
@@ -366,15 +439,13 @@ class _Attempt:
             if conflicts > MAX_CONFLICTS:
                 raise self._unknown("the gateway says that the first call is still running, again and again")
             due_at = now + backoff(conflicts, *CONFLICT_SECONDS)
-            self._let_go(NotYet(str(error), due_at), conflicts=conflicts, **back)
+            self._wait(NotYet(str(error), due_at), conflicts=conflicts, **back)
         if is_replay and self.record.paid_at:
             raise Rejected("result_unavailable", str(error), error.status, "yes")
         if is_replay and call and now > call.image_link_dies_at:
             # The gateway would have known a call that it charged; it tried a new one and the photo's link was dead.
-            self._let_go(
-                NotYet("the first call was not charged", now),
-                **{**back, "state": State.CLAIMED, "call": None, "idempotency_key": None},
-            )
+            back |= {"state": State.CLAIMED, "call": None, "idempotency_key": None, "reserved_on": None}
+            self._wait(NotYet("the first call was not charged", now), **back)
         # A gateway that knows the first call would have answered with it; one that doesn't tells nothing about it.
         raise Rejected("rejected_by_gateway", str(error), error.status, "unknown" if is_replay else "no")
 
@@ -384,57 +455,82 @@ class _Attempt:
     # Storing
 
     def _store(self) -> Record:
-        images: tuple[str, ...] | tuple[bytes, ...] = self._inline or self.record.links
+        found: tuple[str | bytes, ...] = self._inline or self.record.links
+        images = found[: self.record.images]
         if not images:
             raise Rejected("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
-        for index in range(len(self.record.outputs) + 1, len(images) + 1):
-            stored = self._store_one(index, images[index - 1])
-            if stored is None:
+        outputs = list(self.record.outputs) + [None] * (len(images) - len(self.record.outputs))
+        failed: ResultError | None = None
+        for index, image in enumerate(images):
+            if outputs[index]:
+                continue
+            try:
+                outputs[index] = self._store_one(index + 1, image)
+            except ResultError as error:
+                # The others may still be there; one that may work later must not cost them their links.
+                failed = error if failed is None or isinstance(failed, ResultUnreachable) else failed
+            except _Overtaken:
                 logger.info("a newer upload of the same key has its result stored already", key=self.job.key)
                 return self._done()
-            self.record = replace(self.record, outputs=(*self.record.outputs, stored))
+            self.record = replace(self.record, outputs=tuple(outputs))
+        if failed:
+            self._result_failed(failed)
         if len(images) < self.record.images:
             message = f"{len(images)} of {self.record.images} images came and are stored"
             raise Rejected("no_image_returned", message, 200, "yes")
         self.app.announcer.replaced(self.record, self.app.clock.now() - self.record.created_at)
         return self._done()
 
-    def _store_one(self, index: int, image: str | bytes) -> dict[str, Any] | None:
-        try:
-            data = image if isinstance(image, bytes) else self._fetch(image)
-            return self.app.storage.store(self.record, index, data, checked(data))
-        except ResultUnusable as error:
-            failures = self.record.link_failures + 1
-            if failures >= LINK_TRIES or isinstance(image, bytes):
-                raise Rejected("result_unavailable", str(error), billed="yes") from None
-            self._result_failed(error, LINK_TRIES_APART_SECONDS, failures)
-        except ResultUnreachable as error:
-            age = self.app.clock.now() - self.record.paid_at
-            if age > LINK_LIFE_SECONDS:
-                raise Rejected("result_unavailable", str(error), billed="yes") from None
-            self._result_failed(error, backoff(0, *RESULT_RETRY_SECONDS) + age / 2, self.record.link_failures)
+    def _store_one(self, index: int, image: str | bytes) -> dict[str, Any]:
+        data = image if isinstance(image, bytes) else self._fetch(image)
+        kind = checked(data)
+        while True:
+            try:
+                stored = self.app.storage.store(self.record, index, data, kind)
+            except (BotoCoreError, ClientError) as error:
+                # A link can be followed again later; inline images are here and nowhere else.
+                pause_ends = self.app.clock.now() + INLINE_STORE_SECONDS
+                if isinstance(image, str) or pause_ends > self.ends_at - STORING_SECONDS:
+                    raise
+                logger.warning("paid, but not stored yet", key=self.job.key, error=type(error).__name__)
+                self.app.clock.sleep_until(pause_ends)
+                continue
+            if stored is None:
+                raise _Overtaken
+            return stored
 
     def _fetch(self, link: str) -> bytes:
         now = self.app.clock.now()
         seconds = min(FETCH_SECONDS, self.ends_at - now - STORING_SECONDS / 2)
         if seconds < STORING_SECONDS / 2:
-            self._let_go(NotYet("too little time is left in this invocation", now))
+            self._wait(NotYet("too little time is left in this invocation", now))
         return self.app.results.fetch(link, seconds)
 
-    def _result_failed(self, error: Exception, seconds: float, failures: int) -> NoReturn:
+    def _result_failed(self, error: ResultError) -> NoReturn:
         logger.warning("paid, but not stored yet", key=self.job.key, why=str(error))
-        due_at = self.app.clock.now() + min(seconds, MAX_RESULT_WAIT_SECONDS)
-        self._let_go(NotYet(str(error), due_at), link_failures=failures)
+        now, age = self.app.clock.now(), self.app.clock.now() - self.record.paid_at
+        is_unusable = isinstance(error, ResultUnusable)
+        failures = self.record.link_failures + is_unusable
+        if self._inline or age > LINK_LIFE_SECONDS or failures >= LINK_TRIES:
+            raise Rejected("result_unavailable", str(error), billed="yes")
+        seconds = LINK_TRIES_APART_SECONDS if is_unusable else backoff(0, *RESULT_RETRY_SECONDS) + age / 2
+        self._wait(NotYet(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS)), link_failures=failures)
 
     # The ledger
 
     def _done(self) -> Record:
-        self.record = self.app.ledger.release(self.record, 0.0, state=State.DONE, call=None)
+        self.let_go(0.0, state=State.DONE, call=None)
         return self.record
 
     def _save(self, **changes: Any) -> None:
         self.record = self.app.ledger.save(self.record, **changes)
 
-    def _let_go(self, wait: NotYet, **changes: Any) -> NoReturn:
-        self.record = self.app.ledger.release(self.record, wait.due_at, **changes)
+    def _wait(self, wait: NotYet, **changes: Any) -> NoReturn:
+        self.let_go(wait.due_at, **changes)
         raise wait
+
+    def _give_back(self) -> None:
+        if self._unused:
+            slot, self._unused = self._unused, None
+            with _best_effort("give back the day's images"):
+                self.app.pace.give_back(slot)

@@ -14,7 +14,7 @@ from backdrop.process import App
 YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
 OLDEST_SECONDS = 24 * 3600.0
 GRACE_SECONDS = 600.0  # an upload this long past its time is stuck: its message is lost
-ENQUEUED_SECONDS = 3600.0  # an upload that was enqueued is left alone this long
+ENQUEUED_SECONDS = 3600.0  # an upload that was enqueued is left alone this long, then twice, four times as long
 MESSAGE_DELAY_SECONDS = 10.0  # the mark in the ledger comes first, so that it doesn't hold up the retry function
 SAVING_SECONDS = 15.0  # kept free at the end of an invocation
 
@@ -69,7 +69,8 @@ def _enqueue(job: Job, app: App, owner: str) -> None:
     try:
         record = app.ledger.claim(job, owner, 0.0)
         if not record.is_finished:
-            app.ledger.release(record, app.clock.now() + ENQUEUED_SECONDS)
+            alone = ENQUEUED_SECONDS * 2**record.enqueued
+            app.ledger.release(record, app.clock.now() + alone, enqueued=record.enqueued + 1)
     except NotYet:
         pass  # somebody is on it after all; the message finds nothing to do
     logger.warning("enqueued: its notification or message was lost", key=job.key, job_id=job.id)

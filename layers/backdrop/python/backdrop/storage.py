@@ -1,6 +1,6 @@
 """The two buckets: reading uploads, storing results so that an older one never replaces a newer one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -51,9 +51,7 @@ class Storage:
         head = self._head(job.bucket, job.key)
         if head is None:
             raise Superseded("the object is gone")
-        return Job(
-            job.bucket, job.key, head.get("VersionId"), head["ETag"].strip('"'), head["ContentLength"], job.failed_at
-        )
+        return replace(job, version_id=head.get("VersionId"), etag=head["ETag"].strip('"'), size=head["ContentLength"])
 
     def list_uploads(self, bucket: str, cursor: dict[str, str] | None) -> tuple[list[Listed], dict[str, str] | None]:
         """Up to a thousand current objects from `cursor` on, and the cursor behind them; None at the end."""
@@ -106,9 +104,14 @@ class Storage:
         return self._client.generate_presigned_url("get_object", Params=_exact(job), ExpiresIn=LINK_SECONDS)
 
     def read(self, job: Job) -> bytes:
-        """The photo itself, for the file upload route."""
-        with self._client.get_object(**_exact(job))["Body"] as body:
-            return body.read()
+        """The photo itself, for the file upload route. Raises Superseded when this version is gone."""
+        try:
+            with self._client.get_object(**_exact(job))["Body"] as body:
+                return body.read()
+        except ClientError as error:
+            if _status(error) == 404:
+                raise Superseded("the object is gone") from None
+            raise
 
     def output_key(self, key: str, index: int, images: int, extension: str) -> str:
         """Where a result goes: `<key>.<ext>`, or `<key>.<index>.<ext>` for one of several; `index` from 1."""
