@@ -38,7 +38,7 @@ unit: setup
 	$(PYTHON) -m pytest -q tests/unit
 
 integration: setup
-	$(PYTHON) -m pytest -q tests/integration
+	$(PYTHON) -m pytest -q -n 2 tests/integration
 
 e2e: setup
 	$(PYTHON) -m pytest -q tests/e2e

@@ -270,7 +270,14 @@ def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every:
 
 
 def _started(pid: int) -> str:
-    """When a process started; empty when there is none."""
+    """When a process started, in whatever unit the system has; empty when there is none."""
+    if Path("/proc/self/stat").exists():
+        try:
+            # The 22nd field, counted behind the name, which may have spaces in it; see proc(5).
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if fields[0] == "Z" else fields[19]
     shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.stdout.strip()
 

@@ -1,6 +1,7 @@
 """Pace and patience on the deployed local stack, in real time."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.deployed import Deployed
@@ -40,7 +41,9 @@ def test_a_key_rotated_in_ssm_is_picked_up_without_a_deploy(deployed: Deployed) 
     assert deployed.charged() == 2
 
 
-def test_two_hundred_uploads_at_once_keep_the_pace(deployed: Deployed) -> None:
+def test_two_hundred_uploads_at_once_keep_the_pace(
+    deployed: Deployed, record_property: Callable[[str, object], None]
+) -> None:
     deployed.gateway.settings(rate_limit={"requests": 10, "seconds": 1}, latency_seconds=0.5)
     started = time.time()
     for number in range(200):
@@ -50,7 +53,9 @@ def test_two_hundred_uploads_at_once_keep_the_pace(deployed: Deployed) -> None:
     calls = deployed.gateway.calls()
     limited = sum(call["status"] == 429 for call in calls)
     took = max(call["at"] for call in calls) - min(call["at"] for call in calls)
-    print(f"200 uploads: {took:.1f} s of calls (ideal 20), {time.time() - started:.1f} s in all, {limited} x 429")
+    record_property(
+        "summary", f"calls for {took:.1f} s (ideal 20), {time.time() - started:.1f} s in all, {limited} x 429"
+    )
     assert len(deployed.results()) == 200
     assert deployed.charged() == 200
     assert deployed.dead_letters() == []

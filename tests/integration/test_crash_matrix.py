@@ -5,7 +5,6 @@ runs any more, as with SIGKILL: the trigger's event then comes to RetryQueue in 
 shows up again after its visibility timeout.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,7 +84,7 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     world: World,
     photo: bytes,
     effects: Effects,
-    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
     keyed: bool,
     deliver: Deliver,
     how: str,
@@ -145,5 +144,4 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     for index in range(len(names)):
         attempt(index, -1)
         attempt(-1, index)
-    with capsys.disabled():
-        print(f"\ncrash matrix: {2 * len(names)} points at {json.dumps(names)}", end=" ")
+    record_property("summary", f"{how} {kills} x, {deliver.__name__}: {2 * len(names)} points at {' '.join(names)}")

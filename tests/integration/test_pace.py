@@ -142,18 +142,18 @@ def test_row_22_a_rotated_key_is_picked_up_without_a_deploy(world: World, photo:
 
 def test_row_20_an_outage_of_hours_dead_letters_nothing(world: World, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 503, "times": 0}])
-    for number in range(15):
+    for number in range(12):
         world.upload(f"{number}.jpg", photo, prompt="wood")
 
-    world.drain(seconds=3 * 3600, most=2000)
+    world.drain(seconds=2 * 3600, most=2000)
     calls = len(world.gateway.calls())
     assert world.dead_letters() == []
     assert calls < 250
 
     world.gateway.faults([])
     world.drain(most=2000)
-    assert len(world.outputs()) == 15
-    assert world.charged() == 15
+    assert len(world.outputs()) == 12
+    assert world.charged() == 12
 
 
 def test_the_daily_limit_is_never_passed_and_the_rest_waits_for_the_next_day(

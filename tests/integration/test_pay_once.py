@@ -250,11 +250,8 @@ class LedgerFault:
 
     def _failing(self, real: Any, state: dict[str, str]) -> Any:
         def write(**arguments: Any) -> Any:
-            written = (
-                arguments.get("Item", {}).get("state"),
-                arguments.get("ExpressionAttributeValues", {}).get(":state"),
-            )
-            if state in written and self.left:
+            values = arguments.get("Item") or {"state": arguments["ExpressionAttributeValues"].get(":state")}
+            if values.get("state") == state and self.left:
                 self.left -= 1
                 raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "PutItem")
             return real(**arguments)

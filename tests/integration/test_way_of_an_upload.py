@@ -200,7 +200,7 @@ def test_a_receipt_says_who_what_when_and_how_much(world: World, photo: bytes) -
     assert receipt is not None
     assert (receipt.bucket, receipt.key, receipt.version_id) == (INPUT, "a.jpg", job.version_id)
     assert (receipt.state, receipt.images, receipt.cost_usd, receipt.attempts) == ("DONE", 2, "0.06", 1)
-    assert [output["bucket"] for output in receipt.outputs] == [OUTPUT, OUTPUT]
+    assert [output["bucket"] for output in receipt.stored] == [OUTPUT, OUTPUT]
     assert receipt.call is None, "the body with its link and prompt is kept until PAID only"
 
 

@@ -2,10 +2,9 @@
 
 import heapq
 import random
+from collections.abc import Callable
 from itertools import count
 from typing import Any
-
-import pytest
 
 from backdrop.clock import Clock
 from backdrop.errors import NotYet
@@ -53,7 +52,7 @@ def played(uploads: int, rpm: int) -> tuple[list[float], int, int]:
 
 
 def test_row_60_ten_thousand_uploads_keep_the_pace_and_drain_in_about_the_ideal_time(
-    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     random.seed(1)
     calls, invocations, writes = played(UPLOADS, RPM)
@@ -61,12 +60,11 @@ def test_row_60_ten_thousand_uploads_keep_the_pace_and_drain_in_about_the_ideal_
     ideal = UPLOADS / RPM * 60
     took = calls[-1] - calls[0]
     most_in_a_minute = max(sum(start <= at < start + 60 for at in calls) for start in calls[::500])
-    with capsys.disabled():
-        print(
-            f"\n{UPLOADS} uploads at {RPM}/min: {took / ideal:.2f} x ideal, {invocations / UPLOADS:.2f} invocations and"
-            f" {writes / UPLOADS:.2f} writes of the pace an upload, at most {most_in_a_minute} calls in a minute",
-            end=" ",
-        )
+    record_property(
+        "summary",
+        f"{took / ideal:.2f} x the ideal time, at most {most_in_a_minute} calls in a minute,"
+        f" {invocations / UPLOADS:.2f} invocations and {writes / UPLOADS:.2f} writes of the pace an upload",
+    )
     assert len(calls) == UPLOADS
     assert most_in_a_minute <= RPM
     assert took <= 1.3 * ideal
