@@ -222,6 +222,21 @@ def test_a_refused_replay_with_a_dead_link_proves_that_nothing_was_charged(world
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
+def test_a_refused_replay_of_a_file_upload_proves_nothing_however_late(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes
+) -> None:
+    """A file upload has no link that could be dead."""
+    environment.setenv("GATEWAY_ROUTE", "edits-multipart")
+    world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 400}])
+    world.upload("a.jpg", photo, prompt="wood")
+
+    world.advance(3700)
+    world.drain()
+
+    assert [letter["reason"]["billed"] for letter in world.dead_letters()] == ["unknown"]
+    assert world.charged() == 1
+
+
 def test_row_25_a_connection_never_made_is_no_attempt(
     environment: pytest.MonkeyPatch, world: World, photo: bytes
 ) -> None:

@@ -26,6 +26,7 @@ MAX_ANSWER_BYTES = 48 * 2**20  # b64_json: eight images of about 4 MB
 _TRY_LATER = {408, 429, 500, 502, 503, 504}
 _ACCOUNT_FAULTS = {401, 402, 403, 404}
 _QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
+_NEVER = 2.0**40  # epoch seconds
 _PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
 
 
@@ -64,6 +65,8 @@ class Gateway:
             fields["image_url"] = image_link
         if request.size:
             fields["size"] = request.size
+        if route == "edits-multipart":
+            link_dies_at = _NEVER  # there is none
         return Call(idempotency_key, route, json.dumps(fields), link_dies_at)
 
     def send(self, call: Call, photo: Callable[[], bytes], seconds: float) -> Answer:
