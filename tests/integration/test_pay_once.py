@@ -47,6 +47,26 @@ def test_row_2_the_same_event_at_once_is_paid_once(world: World, photo: bytes, w
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
+def test_row_2_the_same_event_during_the_call_makes_no_call_of_its_own(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.put("a.jpg", photo, prompt="wood")
+    gateway = world.app.gateway
+    real = gateway.send
+
+    def send(*arguments: Any) -> Any:
+        monkeypatch.setattr(gateway, "send", real)
+        world.notify(job)
+        return real(*arguments)
+
+    monkeypatch.setattr(gateway, "send", send)
+    world.notify(job)
+    world.drain()
+
+    assert len(world.gateway.calls()) == 1
+    assert world.charged() == 1
+
+
 def test_row_3_put_and_complete_multipart_of_one_object_are_one_job(world: World, photo: bytes) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     event = s3_event(job, job)
