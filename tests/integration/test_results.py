@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from backdrop import results
 from backdrop.process import App
-from tests.integration.world import INPUT, OUTPUT, World
+from tests.integration.world import INPUT, OUTPUT, Killed, World
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_row_36_a_result_that_is_stored_already_is_verified_and_done(
     def fails(held: Any, due_at: float, **changes: Any) -> Any:
         if changes.get("state") == "DONE":
             monkeypatch.setattr(ledger, "release", real)
-            raise ClientError({"Error": {"Code": "InternalServerError"}}, "PutItem")
+            raise Killed
         return real(held, due_at, **changes)
 
     monkeypatch.setattr(ledger, "release", fails)
