@@ -212,9 +212,12 @@ def test_more_images_than_a_day_allows_are_refused_before_the_call(
 def test_row_61_a_key_that_can_not_be_read_means_no_call_and_a_retry(world: World, photo: bytes) -> None:
     world.ssm.delete_parameter(Name="/backdrop/gateway-api-key")
 
-    world.upload("a.jpg", photo, prompt="wood")
+    job = world.upload("a.jpg", photo, prompt="wood")
     assert world.gateway.calls() == []
     assert len(world.waiting()) == 1
+    record = world.record(job)
+    assert record is not None
+    assert (record.state, record.attempts) == ("CLAIMED", 0)
 
     world.put_key(world.gateway.key)
     world.drain()
