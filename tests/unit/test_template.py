@@ -110,6 +110,8 @@ def test_outputs_and_logical_ids_are_those_of_the_contract() -> None:
         ("https://gateway.example:8443/v1", True),
         ("http://127.0.0.1:8787/v1", True),
         ("http://localhost/v1", True),
+        ("http://127.0.0.2:8787/v1", True),
+        ("http://[::1]:8787/v1", True),
         ("http://host.docker.internal:8787/v1", True),
         ("http://api.aigateway.sh/v1", False),
         ("http://127.0.0.1.evil.example/v1", False),

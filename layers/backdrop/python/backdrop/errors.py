@@ -5,16 +5,16 @@
     ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
     ├── NotConfigured       a setting of the function is missing or makes no sense
-    └── GatewayError        what one gateway call came to
-        ├── NeverSent       no connection was made                      → not charged
-        ├── TryLater        408, 429, 500, 502, 503, 504                → not charged
-        ├── AccountFault    401, 402, 403, 404: key, wallet or model    → not charged
-        ├── Refused         400, 409, 413, 415, 422: this very request  → not charged
-        ├── NoImage         200 without an image                        → taken as charged
-        └── OutcomeUnknown  sent, but no complete answer                → nobody knows
-    ResultError             a paid result could not be fetched from its link
-    ├── ResultUnreachable   it may work later
-    └── ResultUnusable      403, 404, 410, a refused address or hostile bytes
+    ├── GatewayError        what one gateway call came to
+    │   ├── NeverSent       no connection was made                      → not charged
+    │   ├── TryLater        408, 429, 500, 502, 503, 504                → not charged
+    │   ├── AccountFault    401, 402, 403, 404: key, wallet or model    → not charged
+    │   ├── Refused         400, 409, 413, 415, 422: this very request  → not charged
+    │   ├── NoImage         200 without an image                        → taken as charged
+    │   └── OutcomeUnknown  sent, but no complete answer                → nobody knows
+    └── ResultError         a paid result could not be fetched from its link
+        ├── ResultUnreachable   it may work later
+        └── ResultUnusable      403, 404, 410, a refused address or hostile bytes
 
 Messages go to logs and dead letters: never put a key, a link or a prompt into one.
 """
@@ -39,7 +39,7 @@ class NotYet(BackdropError):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an upload was dead-lettered; the `reason` of a dead letter, as CONTRACTed in README "Failures"."""
+    """Why an upload was dead-lettered: the `reason` of a dead letter. README "Failures" lists the codes."""
 
     code: str
     message: str

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
 from typing import Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ Route = Literal["generations", "edits", "edits-multipart"]
 OnUnknownOutcome = Literal["retry", "park"]
 Choice = TypeVar("Choice", bound=str)
 
-_LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", "host.docker.internal"}
+_LOCAL_HOSTS = {"localhost", "host.docker.internal"}
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,15 @@ def _checked_base_url(url: str) -> str:
         _ = parts.port  # raises when it is none
     except ValueError:
         raise NotConfigured("GATEWAY_BASE_URL is no URL") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS):
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_local(parts.hostname or "")):
         raise NotConfigured("GATEWAY_BASE_URL must be https; plain http is for a gateway on this machine only")
     if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
         raise NotConfigured("GATEWAY_BASE_URL must be a plain URL: scheme, host, optional port, path")
     return url.rstrip("/")
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host in _LOCAL_HOSTS or ip_address(host).is_loopback
+    except ValueError:
+        return False
