@@ -115,6 +115,8 @@ class LocalStack:
             deadline = time.monotonic() + _STOP_SECONDS
             while self._alive() and time.monotonic() < deadline:
                 time.sleep(0.05)
+        while self._children:
+            self._children.pop().wait(_STOP_SECONDS)
         self._processes_file.unlink(missing_ok=True)
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
         return bool(pids)
@@ -162,7 +164,7 @@ class LocalStack:
     def _alive(self) -> dict[str, int]:
         """Ids of those that still run; a stranger with the same id, say after a reboot, started at another time."""
         for child in self._children:
-            child.poll()  # a child that has ended stays a process until somebody asks
+            child.poll()  # an ended child stays a process until somebody asks
         return {name: pid for name, (pid, started) in self._processes().items() if _started(pid) == started}
 
     def _fresh_folder(self, name: str) -> Path:

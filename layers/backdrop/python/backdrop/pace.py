@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PACE_ID = "pace"
 HEADROOM = 1.05  # slots are this much further apart than the limit asks, for the jitter of machines and networks
+LEAD_SECONDS = 0.1  # what a look at the item and the CALLING write mostly take together
 PATIENCE_SECONDS = 2.0  # a slot at most this far away is waited for in place
 NEAR_SECONDS = 10.0  # an upload whose turn has come keeps it while the next slot is nearer than this
 FAILURES_THAT_MEAN_DOWN = 10
@@ -81,13 +82,15 @@ class Pace:
         answer = self._client.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
         self._see(answer.get("Item", {}))
 
-    def wait(self, slot: Slot) -> None:
-        """Wait until the slot's time.
+    def wait(self, slot: Slot) -> float:
+        """Wait until the slot's time; returns when the call is to leave, in epoch seconds.
 
-        Raises NotYet when a pause began meanwhile, Turn when a 429 asked everybody to wait; the slot is given back.
+        Among calls that had to wait, each leaves a moment after its slot, so that what is still to be written does not
+        bring two of them close together. Raises NotYet when a pause began meanwhile, Turn when a 429 asked everybody to
+        wait; the slot is given back.
         """
         if slot.at <= self._clock.now():
-            return
+            return slot.at
         self._clock.sleep_until(slot.at)
         self.look()
         if "paused_since" in self._seen and not slot.is_probe:
@@ -96,6 +99,7 @@ class Pace:
         if self._held_until > slot.at:
             self.give_back(slot)
             raise Turn(self._held_until)
+        return slot.at + LEAD_SECONDS
 
     def succeeded(self, slot: Slot) -> None:
         """A call brought an image: the gateway is up, and a probe ends the pause."""

@@ -257,13 +257,14 @@ class _Attempt:
         app.storage.check_key(self.job.key, request.n)
         if 0 < app.settings.daily_image_limit < request.n:
             raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
-        slot = self._slot(request.n)
+        slot, leaves_at = self._slot(request.n)
         number = self.record.key_number + 1
         link_dies_at = app.clock.now() + LINK_SECONDS
         call = app.gateway.new_call(request, app.storage.link(self.job), f"{self.record.id}-{number}", link_dies_at)
         self._call(
             call,
             slot,
+            leaves_at,
             idempotency_key=call.idempotency_key,
             key_number=number,
             replays=0,
@@ -283,8 +284,8 @@ class _Attempt:
         reserved = self.record.reserved_on == utc_day(self.app.clock.now())
         if not reserved and 0 < self.app.settings.daily_image_limit < self.record.images:
             raise self._unknown("a replay no longer fits into DailyImageLimit")
-        slot = self._slot(0 if reserved else self.record.images)
-        self._call(call, slot, replays=self.record.replays + 1)
+        slot, leaves_at = self._slot(0 if reserved else self.record.images)
+        self._call(call, slot, leaves_at, replays=self.record.replays + 1)
 
     @property
     def _may_replay(self) -> bool:
@@ -292,18 +293,18 @@ class _Attempt:
         allowed = 1 if self.app.settings.on_unknown_outcome == "retry" else 0
         return self.record.replays < allowed
 
-    def _slot(self, images: int) -> Slot:
+    def _slot(self, images: int) -> tuple[Slot, float]:
+        """A slot, and when its call is to leave."""
         now = self.app.clock.now()
         try:
             if self.ends_at - now < self.app.settings.gateway_timeout_seconds + STORING_SECONDS:
                 raise Turn(now)  # too little time is left in this invocation
             slot = self.app.pace.take(images, self.record.turn_at)
-            self.app.pace.wait(slot)
+            return slot, self.app.pace.wait(slot)
         except NotYet as wait:
             self._wait(wait, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0)
-        return slot
 
-    def _call(self, call: Call, slot: Slot, **changes: Any) -> None:
+    def _call(self, call: Call, slot: Slot, leaves_at: float, **changes: Any) -> None:
         is_replay = self.record.state in (State.CALLING, State.UNKNOWN)
         photo = self._photo(call, slot, is_replay)
         try:
@@ -318,6 +319,7 @@ class _Attempt:
         except NotYet:  # refused; after any other failure CALLING may be written all the same
             self.app.pace.give_back(slot)
             raise
+        self.app.clock.sleep_until(leaves_at)
         try:
             answer = self.app.gateway.send(call, lambda: photo, self.app.settings.gateway_timeout_seconds)
         except GatewayError as error:
