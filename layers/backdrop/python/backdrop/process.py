@@ -392,12 +392,11 @@ class _Attempt:
             self._wait(NotYet(str(error), pace.next_look() if is_down else now + REPLAY_SECONDS), state=State.UNKNOWN)
 
         self._unused = slot
-        reserved_on = None if slot.images else self.record.reserved_on
+        if slot.images:
+            self.record = replace(self.record, reserved_on=None)
         back: dict[str, Any] = {"state": State.CLAIMED, "call": None, "idempotency_key": None}
         if is_replay:  # it says nothing about the first call
             back = {"state": State.UNKNOWN, "replays": self.record.replays - 1}
-        back["reserved_on"] = reserved_on
-        self.record = replace(self.record, reserved_on=reserved_on)
 
         if isinstance(error, Refused):
             with _best_effort("tell the pace keeper"):
@@ -510,7 +509,8 @@ class _Attempt:
 
     def _result_failed(self, error: ResultError) -> NoReturn:
         logger.warning("paid, but not stored yet", key=self.job.key, why=str(error))
-        now, age = self.app.clock.now(), self.app.clock.now() - self.record.paid_at
+        now = self.app.clock.now()
+        age = now - self.record.paid_at
         is_unusable = isinstance(error, ResultUnusable)
         failures = self.record.link_failures + is_unusable
         if self._inline or age > LINK_LIFE_SECONDS or failures >= LINK_TRIES:
