@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from backdrop.handling import ends_at, new_owner, summary
-from backdrop.job import from_s3_event
+from backdrop.job import from_event
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, run
 from backdrop.queues import backoff
@@ -21,7 +21,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     An exception sends the whole event to RetryQueue (OnFailure), so a message that can't be sent is raised.
     """
     it = app()
-    decoded = from_s3_event(event, it.settings.input_bucket)
+    decoded = from_event(event, it.settings.input_bucket)
     for malformed in decoded.malformed:
         dead_letter_malformed(malformed, it)
     outcomes = []
@@ -31,6 +31,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             outcome = run(job, it, new_owner(context), until)
         except Exception as error:
             logger.exception("unforeseen; RetryFunction will try again", error=type(error).__name__)
+            it.metrics.unforeseen()
             it.queues.retry(job, backoff(0, *UNFORESEEN_SECONDS))
             continue
         if outcome.due_at is not None:

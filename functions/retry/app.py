@@ -28,6 +28,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             due_in = _process(message, it, new_owner(context), until)
         except Exception as error:
             logger.exception("unforeseen; the message comes back", error=type(error).__name__)
+            it.metrics.unforeseen()
             due_in = backoff(int(message["attributes"]["ApproximateReceiveCount"]), *UNFORESEEN_SECONDS)
         if due_in is not None:
             _hide(message, due_in, it)

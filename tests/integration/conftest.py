@@ -54,6 +54,7 @@ def environment(aws: str, gateway: GatewayControl, monkeypatch: pytest.MonkeyPat
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": aws,
+        "STACK_NAME": "backdrop",
         "INPUT_BUCKET": INPUT,
         "OUTPUT_BUCKET": OUTPUT,
         "LEDGER_TABLE": TABLE,

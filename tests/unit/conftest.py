@@ -10,6 +10,7 @@ from backdrop.settings import Settings
 @pytest.fixture
 def settings() -> Settings:
     return Settings(
+        stack="backdrop",
         input_bucket="photos-in",
         output_bucket="photos-out",
         retry_queue_url="https://sqs.test/retry",

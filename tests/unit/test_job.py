@@ -6,7 +6,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from backdrop.job import Decoded, Job, Purchase, from_message, from_s3_event
+from backdrop.job import Decoded, Job, Purchase, from_event, from_message
 
 BUCKET = "photos-in"
 JOB = Job(BUCKET, "shoes/red.jpg", version_id="v1", etag="e1", size=1000)
@@ -63,7 +63,7 @@ def decoded(message: Any) -> Decoded:
 
 def test_an_s3_event_holds_one_job_an_upload() -> None:
     event = s3_event(s3_record(), s3_record("shoes/blue.jpg", versionId="v2", eTag="e2", size=0))
-    assert from_s3_event(event, BUCKET) == Decoded([JOB, Job(BUCKET, "shoes/blue.jpg", "v2", "e2", 0)])
+    assert from_event(event, BUCKET) == Decoded([JOB, Job(BUCKET, "shoes/blue.jpg", "v2", "e2", 0)])
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_an_s3_event_holds_one_job_an_upload() -> None:
 )
 def test_keys_of_s3_events_are_decoded_exactly_once(in_event: str, key: str) -> None:
     """Row 4."""
-    [job] = from_s3_event(s3_event(s3_record(in_event)), BUCKET).jobs
+    [job] = from_event(s3_event(s3_record(in_event)), BUCKET).jobs
     assert job.key == key
 
 
 @pytest.mark.parametrize("key", ["red shoe.jpg", "a+b.jpg", "100%20.jpg", "q&a.jpg", "靴/café.jpg", "👟" * 256])
 def test_a_key_stays_the_same_from_event_to_message_to_dead_letter_and_back(key: str) -> None:
     """Row 4."""
-    [job] = from_s3_event(s3_event(s3_record(quote_plus(key))), BUCKET).jobs
+    [job] = from_event(s3_event(s3_record(quote_plus(key))), BUCKET).jobs
     [again] = decoded({"job": job.as_dict()}).jobs
     [moved_back] = decoded(dead_letter(again)).jobs
     assert again == job
@@ -112,25 +112,25 @@ def test_a_key_stays_the_same_from_event_to_message_to_dead_letter_and_back(key:
 )
 def test_events_without_uploads_are_no_failure(event: dict[str, Any]) -> None:
     """Rows 6 and 8."""
-    assert from_s3_event(event, BUCKET) == Decoded()
+    assert from_event(event, BUCKET) == Decoded()
     assert decoded(event) == Decoded()
     assert decoded(envelope(event)) == Decoded()
 
 
 def test_an_event_without_records_is_no_failure() -> None:
     """Row 6."""
-    assert from_s3_event({}, BUCKET) == Decoded()
+    assert from_event({}, BUCKET) == Decoded()
 
 
 @pytest.mark.parametrize("name", ["Put", "Post", "Copy", "CompleteMultipartUpload"])
 def test_every_way_of_uploading_is_an_upload(name: str) -> None:
-    assert from_s3_event(s3_event(s3_record(name=f"ObjectCreated:{name}")), BUCKET).jobs == [JOB]
+    assert from_event(s3_event(s3_record(name=f"ObjectCreated:{name}")), BUCKET).jobs == [JOB]
 
 
 @pytest.mark.parametrize("version", ["2.0", "2.1", "2.3", "2.9", "2.10"])
 def test_minor_event_versions_are_understood(version: str) -> None:
     """Row 8."""
-    assert from_s3_event(s3_event(s3_record(version=version)), BUCKET) == Decoded([JOB])
+    assert from_event(s3_event(s3_record(version=version)), BUCKET) == Decoded([JOB])
 
 
 MALFORMED_RECORDS = [
@@ -159,7 +159,7 @@ MALFORMED_RECORDS = [
 @pytest.mark.parametrize("record", MALFORMED_RECORDS)
 def test_a_malformed_record_is_kept_as_it_came_and_does_not_hold_up_its_neighbours(record: Any) -> None:
     """Rows 7, 8 and 9."""
-    result = from_s3_event(s3_event(s3_record("a.jpg"), record, s3_record("b.jpg")), BUCKET)
+    result = from_event(s3_event(s3_record("a.jpg"), record, s3_record("b.jpg")), BUCKET)
     assert [job.key for job in result.jobs] == ["a.jpg", "b.jpg"]
     [malformed] = result.malformed
     assert json.loads(malformed.body) == record
@@ -276,8 +276,8 @@ def test_a_malformed_message_that_is_moved_back_unmended_does_not_grow() -> None
 def test_duplicate_events_of_an_upload_are_one_job() -> None:
     """Rows 1 and 3."""
     put, multipart, message = (
-        from_s3_event(s3_event(s3_record()), BUCKET).jobs[0],
-        from_s3_event(s3_event(s3_record(name="ObjectCreated:CompleteMultipartUpload", sequencer="1")), BUCKET).jobs[0],
+        from_event(s3_event(s3_record()), BUCKET).jobs[0],
+        from_event(s3_event(s3_record(name="ObjectCreated:CompleteMultipartUpload", sequencer="1")), BUCKET).jobs[0],
         decoded({"job": {"bucket": BUCKET, "key": "shoes/red.jpg", "version_id": "v1"}}).jobs[0],
     )
     assert put.id == multipart.id == message.id

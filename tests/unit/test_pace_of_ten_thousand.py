@@ -7,8 +7,8 @@ from itertools import count
 from typing import Any
 
 from backdrop.clock import Clock
-from backdrop.errors import NotYet
-from backdrop.pace import Pace, Slot, Turn
+from backdrop.errors import NotYet, Turn
+from backdrop.pace import Pace, Slot
 from tests.unit.pace_table import PaceTable
 
 UPLOADS = 10_000

@@ -8,6 +8,7 @@ from backdrop.errors import NotConfigured
 from backdrop.settings import Settings
 
 ENVIRONMENT = {
+    "STACK_NAME": "backdrop",
     "INPUT_BUCKET": "photos-in",
     "OUTPUT_BUCKET": "photos-out",
     "RETRY_QUEUE_URL": "https://sqs.test/retry",

@@ -2,6 +2,9 @@
 
     BackdropError
     ├── NotYet              nothing is wrong: come back at a time that is known
+    │   ├── Turn            no slot is free: the upload's place in line
+    │   ├── Paused          the account or the gateway is at fault, and all calls wait
+    │   └── DailyLimitReached
     ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
     ├── NotConfigured       a setting of the function is missing or makes no sense
@@ -20,7 +23,7 @@ Messages go to logs and dead letters: never put a key, a link or a prompt into o
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 Billed = Literal["no", "yes", "unknown"]
 
@@ -32,9 +35,33 @@ class BackdropError(Exception):
 class NotYet(BackdropError):
     """Come back at `due_at` (epoch seconds)."""
 
+    reason: ClassVar[str] = "retry"
+    """As a dimension of the metric Postponed."""
+
     def __init__(self, why: str, due_at: float) -> None:
         super().__init__(why)
         self.due_at = due_at
+
+
+class Turn(NotYet):
+    """No slot is free; `due_at` is the upload's place in line."""
+
+    reason = "slot"
+
+    def __init__(self, due_at: float) -> None:
+        super().__init__("waiting for a slot", due_at)
+
+
+class Paused(NotYet):
+    """All calls wait until the gateway takes them again."""
+
+    reason = "pause"
+
+
+class DailyLimitReached(NotYet):
+    """The images of the day's DailyImageLimit are bought."""
+
+    reason = "daily_limit"
 
 
 @dataclass(frozen=True)

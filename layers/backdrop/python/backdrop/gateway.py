@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -23,6 +23,10 @@ from backdrop.settings import Settings
 
 RETRY_AFTER_SECONDS = (1.0, 900.0)  # what is asked for is clamped to this
 MAX_ANSWER_BYTES = 48 * 2**20  # b64_json: eight images of about 4 MB
+MAX_ANSWER_ENTRIES = 10_000  # each takes up to 25 times its bytes in memory once it is parsed
+MAX_ERROR_BYTES = 2**16
+MAX_LINK_BYTES = 2**13  # eight of them fit into a ledger item and into a message
+_MAX_CENTS = 100_000  # more is no price
 _TRY_LATER = {408, 429, 500, 502, 503, 504}
 _ACCOUNT_FAULTS = {401, 402, 403, 404}
 _QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
@@ -113,8 +117,10 @@ class Gateway:
         request_id = _opaque(response.headers.get("x-request-id", ""))
         if response.is_cut:
             raise NoImage(f"status 200 with more than {MAX_ANSWER_BYTES} bytes (request {request_id})")
+        if response.body.count(b",") > MAX_ANSWER_ENTRIES:
+            raise NoImage(f"status 200 with more than {MAX_ANSWER_ENTRIES} entries (request {request_id})")
         try:
-            entries = json.loads(response.body)["data"]
+            entries = json.loads(response.body, parse_int=float)["data"]  # int() raises for very long ones
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             whole = isinstance(error, UnicodeDecodeError) and error.reason != "unexpected end of data"
             if response.body.lstrip().startswith(b"{") and not whole:
@@ -123,8 +129,8 @@ class Gateway:
         except (KeyError, TypeError, RecursionError):
             raise NoImage(f"status 200 in a shape that is not documented (request {request_id})") from None
         images = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-        links = tuple(image["url"] for image in images if isinstance(image.get("url"), str) and image["url"])
-        inline = () if links else tuple(filter(None, (_decoded(image.get("b64_json")) for image in images)))
+        links = tuple(image["url"] for image in images if _is_link(image.get("url")))[:n]
+        inline = () if links else tuple(filter(None, (_decoded(image.get("b64_json")) for image in images[:n])))
         if not links and not inline:
             raise NoImage(f"status 200 without an image (request {request_id})")
         return Answer(links, inline, request_id, self._cost(response, n))
@@ -132,9 +138,11 @@ class Gateway:
     def _cost(self, response: http.Response, n: int) -> Decimal:
         try:
             cents = Decimal(response.headers["x-cost-cents"])
-        except (KeyError, InvalidOperation):
-            return self._settings.price_per_image_usd * n
-        return cents / 100 if cents.is_finite() and cents >= 0 else self._settings.price_per_image_usd * n
+            if 0 <= cents <= _MAX_CENTS:
+                return cents / 100
+        except (KeyError, ArithmeticError):
+            pass
+        return self._settings.price_per_image_usd * n
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:
@@ -153,6 +161,16 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
         return None
     least, most = RETRY_AFTER_SECONDS
     return min(max(seconds, least), most)
+
+
+def _is_link(value: Any) -> bool:
+    """Whether it is text that the ledger and a message can keep; where it leads is for `results` to say."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return 0 < len(value.encode()) <= MAX_LINK_BYTES
+    except UnicodeEncodeError:  # half a character, which JSON can hold
+        return False
 
 
 def _decoded(text: Any) -> bytes:
@@ -178,6 +196,8 @@ def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
 
 def _detail(body: bytes, prompt: str, key: str) -> str:
     """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
+    if len(body) > MAX_ERROR_BYTES:
+        return ""
     try:
         error = json.loads(body)["error"]
         said = [str(error.get(name) or "") for name in ("type", "code", "message")]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +27,7 @@ class Response:
 
 
 def new_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
-    """A client without hidden retries, redirects, proxies or kept connections.
+    """A client without hidden retries, redirects, cookies, proxies or kept connections.
 
     A kept connection that went stale while the function slept would turn a call that was never sent into one whose
     outcome is unknown; a new one costs milliseconds beside a call of many seconds.
@@ -36,6 +37,8 @@ def new_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
         verify=_tls(),
         trust_env=False,
         follow_redirects=False,
+        event_hooks={"response": [_forget_redirect]},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         limits=httpx.Limits(max_keepalive_connections=0),
         headers={"Accept-Encoding": "identity", "User-Agent": "backdrop"},
     )
@@ -92,6 +95,11 @@ class _Deadline:
             with contextlib.suppress(OSError):  # closed already
                 # Not the TLS socket's own method: that one is not made for a second thread.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def _forget_redirect(response: httpx.Response) -> None:
+    # httpx builds the next request even of redirects that it doesn't follow, and raises for links that make none.
+    response.headers.pop("location", None)
 
 
 @cache

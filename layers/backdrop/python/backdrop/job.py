@@ -1,7 +1,7 @@
 """The door: every kind of event and message becomes a `Job` here, and nothing behind knows the envelopes.
 
-Known shapes: an S3 event; Lambda's failure-destination envelope around one; Backdrop's own message
-`{"job": {…}}`; a dead letter `{"job": {…}, "reason": {…}, "failed_at": …}` that was moved back.
+Known shapes: an S3 event; an S3 event from EventBridge; Lambda's failure-destination envelope around either;
+Backdrop's own message `{"job": {…}}`; a dead letter `{"job": {…}, "reason": {…}, "failed_at": …}` that was moved back.
 """
 
 import hashlib
@@ -27,13 +27,16 @@ class Purchase:
 
 @dataclass(frozen=True)
 class Job:
-    """One upload. `version_id` is None where the event named none; `size` is in bytes."""
+    """One upload. `version_id` is None where the bucket keeps no versions or the event named none."""
 
     bucket: str
     key: str
     version_id: str | None = None
     etag: str | None = None
     size: int | None = None
+    """Bytes."""
+    modified: int | None = None
+    """When it was written, in epoch seconds; known, and part of its identity, where the bucket keeps no versions."""
     failed_at: str | None = None
     """Of the dead letter that this job was moved back from; None for every other job."""
     purchase: Purchase | None = None
@@ -41,7 +44,7 @@ class Job:
     @property
     def id(self) -> str:
         """The same for duplicate events of an upload, another for a re-upload of its key."""
-        identity = json.dumps([self.bucket, self.key, self.version_id or f"etag:{self.etag}"])
+        identity = json.dumps([self.bucket, self.key, self.version_id or f"{self.etag} of {self.modified}"])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
     @property
@@ -58,6 +61,7 @@ class Job:
             "version_id": self.version_id,
             "etag": self.etag,
             "size": self.size,
+            "modified": self.modified,
         }
 
 
@@ -77,12 +81,17 @@ class Decoded:
     malformed: list[Malformed] = field(default_factory=list)
 
 
-def from_s3_event(event: Mapping[str, Any], input_bucket: str) -> Decoded:
-    """The uploads of an S3 event. Removals, test events and events without records hold none."""
+def from_event(event: Mapping[str, Any], input_bucket: str) -> Decoded:
+    """The uploads of an S3 event, direct or from EventBridge.
+
+    Removals, test events and events without records hold none.
+    """
+    is_from_eventbridge = "detail-type" in event
+    records, decode = ([event], _from_eventbridge) if is_from_eventbridge else (event.get("Records"), _from_s3_record)
     decoded = Decoded()
-    for record in event.get("Records") or []:
+    for record in records or []:
         try:
-            decoded.jobs.extend(_from_s3_record(record, input_bucket))
+            decoded.jobs.extend(decode(record, input_bucket))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             decoded.malformed.append(_malformed(json.dumps(record), error))
     return decoded
@@ -96,8 +105,8 @@ def from_message(body: str, input_bucket: str) -> Decoded:
             raise ValueError("the message is no JSON object")
         if "requestPayload" in message and "requestContext" in message:
             message = message["requestPayload"]
-        if "Records" in message or message.get("Event") == "s3:TestEvent":
-            return from_s3_event(message, input_bucket)
+        if "Records" in message or "detail-type" in message or message.get("Event") == "s3:TestEvent":
+            return from_event(message, input_bucket)
         if message.get("job") is None and isinstance(message.get("body"), str):
             return from_message(message["body"], input_bucket)  # a malformed message's dead letter, moved back
         return Decoded(jobs=[_from_own_message(message, input_bucket)])
@@ -129,6 +138,24 @@ def _from_s3_record(record: Mapping[str, Any], input_bucket: str) -> Iterator[Jo
     )
 
 
+def _from_eventbridge(event: Mapping[str, Any], input_bucket: str) -> Iterator[Job]:
+    if event["source"] != "aws.s3":
+        raise ValueError("an event of another service than S3")
+    if event["detail-type"] != "Object Created":
+        return
+    # Keys are plain here, and names are spelled in another way than in S3's own events.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    detail = event["detail"]
+    yield _checked(
+        input_bucket,
+        bucket=detail["bucket"]["name"],
+        key=detail["object"]["key"],
+        version_id=detail["object"].get("version-id"),
+        etag=detail["object"].get("etag"),
+        size=detail["object"].get("size"),
+    )
+
+
 def _from_own_message(message: Mapping[str, Any], input_bucket: str) -> Job:
     job = message["job"]
     purchase = message.get("purchase")
@@ -140,6 +167,7 @@ def _from_own_message(message: Mapping[str, Any], input_bucket: str) -> Job:
             version_id=job.get("version_id"),
             etag=job.get("etag"),
             size=job.get("size"),
+            modified=job.get("modified"),
             failed_at=message.get("failed_at"),
         ),
         purchase=Purchase(**{**purchase, "links": tuple(purchase["links"])}) if purchase else None,
@@ -154,6 +182,7 @@ def _checked(
     version_id: Any,
     etag: Any,
     size: Any,
+    modified: Any = None,
     failed_at: Any = None,
 ) -> Job:
     if bucket != input_bucket:
@@ -164,6 +193,12 @@ def _checked(
     for name, value in {"version_id": version_id, "etag": etag, "failed_at": failed_at}.items():
         if value is not None and not isinstance(value, str):
             raise ValueError(f"{name} is no text")
-    if size is not None and not isinstance(size, int):
-        raise ValueError("the size is no number")
-    return Job(bucket, key, version_id or None, etag or None, size, failed_at)
+    for name, value in {"size": size, "modified": modified}.items():
+        if value is not None and not isinstance(value, int):
+            raise ValueError(f"{name} is no whole number")
+    return Job(bucket, key, known_version(version_id), etag or None, size, modified, failed_at)
+
+
+def known_version(version_id: str | None) -> str | None:
+    """None for "null", as S3 calls the version of what was written while the bucket kept none."""
+    return None if version_id in (None, "", "null") else version_id

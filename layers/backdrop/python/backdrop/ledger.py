@@ -72,6 +72,8 @@ class Record:
     created_at: float
     updated_at: float
     expires_at: int
+    modified: int | None = None
+    """With `etag`, what tells uploads of a key apart where the bucket keeps no versions."""
     due_at: float = 0.0
     """When the upload is next looked at; 0 while a worker is on it."""
     turn_at: float = 0.0
@@ -145,8 +147,9 @@ class Ledger:
                 TableName=self._table,
                 Key={"id": {"S": job.id}},
                 UpdateExpression=(
-                    "SET #bucket = :bucket, #key = :key, version_id = :version, etag = :etag, #owner = :owner,"
-                    " lease_until = :until, updated_at = :now, #state = if_not_exists(#state, :claimed),"
+                    "SET #bucket = :bucket, #key = :key, version_id = :version, etag = :etag,"
+                    " modified = :modified, #owner = :owner, lease_until = :until, updated_at = :now,"
+                    " #state = if_not_exists(#state, :claimed),"
                     " created_at = if_not_exists(created_at, :now), expires_at = if_not_exists(expires_at, :expires)"
                 ),
                 ConditionExpression=(
@@ -159,6 +162,7 @@ class Ledger:
                         ":key": job.key,
                         ":version": job.version_id,
                         ":etag": job.etag,
+                        ":modified": job.modified,
                         ":owner": owner,
                         ":until": now + lease_seconds + LEASE_MARGIN_SECONDS,
                         ":now": now,

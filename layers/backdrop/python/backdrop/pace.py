@@ -21,7 +21,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 
 from backdrop.clock import Clock, utc_day
-from backdrop.errors import NotYet
+from backdrop.errors import DailyLimitReached, NotYet, Paused, Turn
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -68,7 +68,7 @@ class Pace:
     def take(self, images: int, turn_at: float) -> Slot:
         """A slot, now or within PATIENCE_SECONDS; `turn_at` is the upload's place in line, 0 for none.
 
-        Raises Turn with the time to come back, or NotYet during a pause and when the day's images are used up.
+        Raises Turn, Paused or DailyLimitReached with the time to come back.
         """
         self._is_new = False
         for _ in range(_RACES):
@@ -86,7 +86,7 @@ class Pace:
         """Wait until the slot's time; returns when the call is to leave, in epoch seconds.
 
         Among calls that had to wait, each leaves a moment after its slot, so that what is still to be written does not
-        bring two of them close together. Raises NotYet when a pause began meanwhile, Turn when a 429 asked everybody to
+        bring two of them close together. Raises Paused when a pause began meanwhile, Turn when a 429 asked everybody to
         wait; the slot is given back.
         """
         if slot.at <= self._clock.now():
@@ -270,11 +270,12 @@ class Pace:
             {":now": _units(now), ":day": self._seen.get("day", utc_day(now))},
             "#day = :day",
         )
-        return NotYet("today's DailyImageLimit is used up", self._look_again(now, self._seen.get("full_since")))
+        looks_again_at = self._look_again(now, self._seen.get("full_since"))
+        return DailyLimitReached("today's DailyImageLimit is used up", looks_again_at)
 
     def _paused(self, now: float) -> NotYet:
         reason = self._seen.get("pause_reason", "unknown")
-        return NotYet(f"all calls are paused: {reason}", self._look_again(now, self._seen.get("paused_since")))
+        return Paused(f"all calls are paused: {reason}", self._look_again(now, self._seen.get("paused_since")))
 
     @staticmethod
     def _look_again(now: float, since: int | None) -> float:
@@ -305,13 +306,6 @@ class Pace:
             self._see(error.response.get("Item", {}))  # type: ignore[arg-type]
             return False
         return True
-
-
-class Turn(NotYet):
-    """The upload's place in line."""
-
-    def __init__(self, due_at: float) -> None:
-        super().__init__("waiting for a slot", due_at)
 
 
 _KEY: dict[str, Any] = {"id": {"S": PACE_ID}}

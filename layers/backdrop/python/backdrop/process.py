@@ -21,6 +21,7 @@ from backdrop.errors import (
     NoImage,
     NotYet,
     OutcomeUnknown,
+    Paused,
     Reason,
     Refused,
     Rejected,
@@ -29,12 +30,14 @@ from backdrop.errors import (
     ResultUnusable,
     Superseded,
     TryLater,
+    Turn,
 )
 from backdrop.gateway import Answer, Gateway
 from backdrop.job import Job, Malformed, Purchase
 from backdrop.ledger import Call, Ledger, Record, State
 from backdrop.log import logger
-from backdrop.pace import Pace, Slot, Turn
+from backdrop.metrics import Metrics
+from backdrop.pace import Pace, Slot
 from backdrop.queues import Queues, backoff
 from backdrop.request import read_request
 from backdrop.results import Results, checked
@@ -70,6 +73,7 @@ class App:
     results: Results
     queues: Queues
     announcer: Announcer
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,13 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
         logger.info("skipped: a folder marker or an empty object", key=job.key)
         return Outcome(job, "SKIPPED")
     try:
-        if job.version_id is None:
+        if job.version_id is None and job.modified is None:
             job = app.storage.resolve(job)
             logger.set_correlation_id(job.id)
         record = _process(job, app, owner, ends_at)
     except NotYet as wait:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
+        app.metrics.postponed(wait.reason)
         return Outcome(job, "WAITING", wait.due_at)
     except Superseded as reason:
         logger.info("superseded", key=job.key, why=str(reason))
@@ -124,14 +129,16 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
 def dead_letter_malformed(malformed: Malformed, app: App) -> None:
     """Dead-letter what is no upload."""
     logger.error("malformed message", why=malformed.message)
+    app.metrics.dead_lettered("malformed_message")
     reason = app.queues.dead_letter_malformed(malformed, iso_time(app.clock.now()))
     app.announcer.failed(None, None, reason)
 
 
 def _dead_letter(record: Record, app: App) -> None:
-    job = Job(record.bucket, record.key, record.version_id, record.etag)
+    job = Job(record.bucket, record.key, record.version_id, record.etag, modified=record.modified)
     reason, failed_at = record.reason or {}, record.failed_at or ""
     logger.error("dead-lettered", key=job.key, reason=reason)
+    app.metrics.dead_lettered(reason["code"])
     app.queues.dead_letter(job, reason, failed_at, record.history)
     app.announcer.failed(record.id, {"bucket": job.bucket, "key": job.key, "version_id": job.version_id}, reason)
     app.ledger.mark_dead_lettered(record.id, failed_at)
@@ -210,6 +217,8 @@ class _Attempt:
             # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
             is_fresh = self.app.clock.now() - self.record.paid_at < LINK_LIFE_SECONDS
             self._save(state=State.UNKNOWN, replays=0 if is_fresh else 1)
+        if self.record.state is State.CALLING:
+            self.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
         if self.record.state in (State.CALLING, State.UNKNOWN):
             self._replay()
         elif self.record.state is not State.PAID:
@@ -320,10 +329,12 @@ class _Attempt:
             self.app.pace.give_back(slot)
             raise
         self.app.clock.sleep_until(leaves_at)
+        sent_at = self.app.clock.now()
         try:
             answer = self.app.gateway.send(call, lambda: photo, self.app.settings.gateway_timeout_seconds)
         except GatewayError as error:
             self._settle(error, slot, is_replay)
+        self.app.metrics.gateway_answered(self.app.clock.now() - sent_at)
         self._inline = answer.inline
         try:
             self._bought(answer)
@@ -357,6 +368,7 @@ class _Attempt:
 
     def _keep(self, purchase: Purchase) -> None:
         """Write PAID; with the ledger down, a message keeps the purchase until it is back."""
+        is_new = not self.record.paid_at  # inline images are asked for again with the same call
         try:
             self.record = self.app.ledger.paid(self.record, **_paid(purchase), history=self.record.history)
         except (BotoCoreError, ClientError) as error:
@@ -364,7 +376,11 @@ class _Attempt:
                 raise  # too large for a message: the same call brings the images again
             logger.error("PAID could not be written; a message keeps the purchase", error=type(error).__name__)
             self.app.queues.retry(self.job, UNRECORDED_SECONDS, purchase)
+            if is_new:
+                self.app.metrics.bought(self.record.images, purchase.cost_usd)
             raise _Handed from None
+        if is_new:
+            self.app.metrics.bought(self.record.images, purchase.cost_usd)
         logger.info("paid", images=self.record.images, usd=purchase.cost_usd, request_id=purchase.request_id)
 
     # A call that brought no image
@@ -374,6 +390,7 @@ class _Attempt:
         pace, now = self.app.pace, self.app.clock.now()
         status: int | None = getattr(error, "status", None)
         what = f"{type(error).__name__} {status}" if status else type(error).__name__
+        self.app.metrics.gateway_failed(what)
         logger.warning("gateway call failed", outcome=what, detail=str(error), attempts=self.record.attempts)
         self.record = replace(self.record, history=self.record.noting(now, what))
 
@@ -384,12 +401,14 @@ class _Attempt:
             self._keep(Purchase(self.record.idempotency_key or "", (), False, "", cost, now))
             raise Rejected("no_image_returned", str(error), 200, "yes")
         if isinstance(error, OutcomeUnknown):
+            self.app.metrics.outcome_unknown()
             is_down = self._failed(slot, what)
             replays = self.record.replays - (1 if slot.is_probe and is_replay else 0)  # a probe finds out about others
             self.record = replace(self.record, replays=replays)
             if not self._may_replay:
                 raise self._unknown(str(error))
-            self._wait(NotYet(str(error), pace.next_look() if is_down else now + REPLAY_SECONDS), state=State.UNKNOWN)
+            replay = Paused(str(error), pace.next_look()) if is_down else NotYet(str(error), now + REPLAY_SECONDS)
+            self._wait(replay, state=State.UNKNOWN)
 
         self._unused = slot
         if slot.images:
@@ -405,7 +424,7 @@ class _Attempt:
         if isinstance(error, AccountFault):
             with _best_effort("pause all calls"):
                 pace.pause(slot, str(error.status))
-            self._wait(NotYet(str(error), pace.next_look()), attempts=self.record.attempts - 1, turn_at=0.0, **back)
+            self._wait(Paused(str(error), pace.next_look()), attempts=self.record.attempts - 1, turn_at=0.0, **back)
 
         is_down = self._failed(slot, what)
         strikes = self.record.strikes
@@ -423,7 +442,7 @@ class _Attempt:
             message = f"{strikes} calls failed; the last: {error}"
             raise self._unknown(message) if is_replay else Rejected("attempts_exhausted", message, status)
         if is_down:
-            self._wait(NotYet(str(error), pace.next_look()), strikes=strikes, turn_at=0.0, **back)
+            self._wait(Paused(str(error), pace.next_look()), strikes=strikes, turn_at=0.0, **back)
         self._wait(NotYet(str(error), now + max(asked, backoff(strikes, *RETRY_SECONDS))), strikes=strikes, **back)
 
     def _failed(self, slot: Slot, what: str) -> bool:
@@ -498,6 +517,7 @@ class _Attempt:
                 continue
             if stored is None:
                 raise _Overtaken
+            self.app.metrics.stored()
             return stored
 
     def _fetch(self, link: str) -> bytes:
@@ -529,6 +549,9 @@ class _Attempt:
 
     def _wait(self, wait: NotYet, **changes: Any) -> NoReturn:
         self.let_go(wait.due_at, **changes)
+        now = self.app.clock.now()
+        paid_seconds = now - self.record.paid_at if self.record.state is State.PAID else 0.0
+        self.app.metrics.waiting(now - self.record.created_at, paid_seconds)
         raise wait
 
     def _give_back(self) -> None:

@@ -32,35 +32,41 @@ class Reconciled:
 def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
     """List the input bucket by pages until its end or shortly before `ends_at`; the next run goes on there."""
     seen = Reconciled()
+    waiting = paid = 0.0
     cursor = app.ledger.cursor()
     while not seen.complete and app.clock.now() < ends_at - SAVING_SECONDS:
         page, cursor = app.storage.list_uploads(app.settings.input_bucket, cursor)
         now = app.clock.now()
         recent = [
-            upload.job
+            upload
             for upload in page
             if YOUNGEST_SECONDS <= now - upload.modified <= OLDEST_SECONDS and not upload.job.is_skipped
         ]
-        known = app.ledger.known([job.id for job in recent])
-        for job in recent:
-            if _is_stuck(known.get(job.id), now):
-                _enqueue(job, app, owner)
+        known = app.ledger.known([upload.job.id for upload in recent])
+        for upload in recent:
+            record = known.get(upload.job.id)
+            if record is not None and _is_done_with(record):
+                continue
+            waiting = max(waiting, now - upload.modified)
+            if record is not None and record.state is State.PAID:
+                paid = max(paid, now - record.paid_at)
+            if record is None or _is_stuck(record, now):
+                _enqueue(upload.job, app, owner)
                 seen.enqueued += 1
         seen.listed += len(page)
         seen.recent += len(recent)
         seen.complete = cursor is None
         app.ledger.save_cursor(cursor)
+    app.metrics.waiting(waiting, paid)
     logger.info("reconciled", listed=seen.listed, recent=seen.recent, enqueued=seen.enqueued, complete=seen.complete)
     return seen
 
 
-def _is_stuck(record: Record | None, now: float) -> bool:
-    if record is None:
-        return True
-    if record.state in (State.DONE, State.SUPERSEDED):
-        return False
-    if record.state is State.REJECTED and record.dead_lettered:
-        return False
+def _is_done_with(record: Record) -> bool:
+    return record.state in (State.DONE, State.SUPERSEDED) or (record.state is State.REJECTED and record.dead_lettered)
+
+
+def _is_stuck(record: Record, now: float) -> bool:
     return now - max(record.due_at, record.lease_until, record.updated_at) > GRACE_SECONDS
 
 

@@ -1,6 +1,7 @@
 """Fetching paid results from links that a third party chose: only from where they may come, only images, bounded."""
 
 import socket
+import time
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
@@ -40,7 +41,7 @@ class Results:
         resolve: Callable[[str, int], list[str]] = addresses_of,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._gateway_origin = _origin(gateway_base_url)
+        self._gateway_origin = _origin(httpx.URL(gateway_base_url))
         self._resolve = resolve
         self._client = http.new_client(transport)
 
@@ -49,7 +50,11 @@ class Results:
 
         Raises ResultUnusable for a link that is dead or must not be followed, ResultUnreachable when it may work later.
         """
+        ends_at = time.monotonic() + seconds
         request = self._request(link)
+        seconds = ends_at - time.monotonic()  # a hostile name server may have taken most of it
+        if seconds <= 0:
+            raise ResultUnreachable("the result's host was not found in time")
         try:
             response = http.exchange(self._client, request, seconds, MAX_RESULT_BYTES)
         except httpx.TransportError as error:
@@ -65,21 +70,21 @@ class Results:
 
     def _request(self, link: str) -> httpx.Request:
         try:
-            parts = urlsplit(link)
-            origin = _origin(link)
-            if parts.username is not None or parts.password is not None:
+            # httpx also connects: what another parser takes for the host could be something else to it.
+            url = httpx.URL(link)
+            if url.userinfo or "@" in urlsplit(link).netloc:
                 raise ResultUnusable("the result's link carries user information")
+            scheme, host, port = origin = _origin(url)
             if origin == self._gateway_origin:
-                return self._client.build_request("GET", link)
-            scheme, host, port = origin
+                return self._client.build_request("GET", url)
             if scheme != "https":
                 raise ResultUnusable("the result's link is not https")
             address = self._public_address(host, port)
             # Connecting to the address that was checked, and not to the name again, leaves no time to change it.
             return self._client.build_request(
                 "GET",
-                httpx.URL(link).copy_with(host=address, fragment=None),
-                headers={"Host": parts.netloc},
+                url.copy_with(host=address, fragment=None),
+                headers={"Host": url.netloc.decode("ascii")},
                 extensions={"sni_hostname": host},
             )
         except (ValueError, httpx.InvalidURL):
@@ -95,11 +100,14 @@ class Results:
         return addresses[0]
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    host = url.raw_host.decode("ascii")
+    if url.scheme not in _PORTS or not host:
         raise ValueError("no http(s) URL")
-    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+    port = _PORTS[url.scheme] if url.port is None else url.port
+    if not 0 < port < 2**16:
+        raise ValueError("no port")
+    return url.scheme, host, port
 
 
 def _is_public(text: str) -> bool:

@@ -20,6 +20,7 @@ _LOCAL_HOSTS = {"localhost", "host.docker.internal"}
 class Settings:
     """What the template's parameters and resources say; README lists the parameters with their meaning."""
 
+    stack: str
     input_bucket: str
     output_bucket: str
     retry_queue_url: str
@@ -71,6 +72,7 @@ class Settings:
             raise NotConfigured(f"PRICE_PER_IMAGE_USD is {text('PRICE_PER_IMAGE_USD')!r}, no price in dollars")
 
         settings = cls(
+            stack=text("STACK_NAME"),
             input_bucket=text("INPUT_BUCKET"),
             output_bucket=text("OUTPUT_BUCKET"),
             retry_queue_url=text("RETRY_QUEUE_URL"),

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.errors import Rejected, Superseded
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
-from backdrop.job import Job
+from backdrop.job import Job, known_version
 from backdrop.ledger import Record
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _RACES = 5
 class Upload:
     """What the input bucket says about an upload. `modified` is epoch seconds."""
 
-    version_id: str | None
     metadata: dict[str, str]
     missing_metadata: int
     modified: float
@@ -47,22 +46,21 @@ class Storage:
         self._output_bucket = output_bucket
 
     def resolve(self, job: Job) -> Job:
-        """A job that names no version, with the current one. Raises Superseded when the object is gone."""
+        """The job with the identity of the key's current object. Raises Superseded when it is gone."""
         head = self._head(job.bucket, job.key)
         if head is None:
             raise Superseded("the object is gone")
-        return replace(job, version_id=head.get("VersionId"), etag=head["ETag"].strip('"'), size=head["ContentLength"])
+        version_id, etag, modified = _identity(head)
+        return replace(job, version_id=version_id, etag=etag, modified=modified, size=head["ContentLength"])
 
     def list_uploads(self, bucket: str, cursor: dict[str, str] | None) -> tuple[list[Listed], dict[str, str] | None]:
         """Up to a thousand current objects from `cursor` on, and the cursor behind them; None at the end."""
         page = self._client.list_object_versions(Bucket=bucket, **(cursor or {}))  # type: ignore[arg-type]
         listed = [
-            Listed(
-                Job(bucket, entry["Key"], entry.get("VersionId"), entry["ETag"].strip('"'), entry["Size"]),
-                entry["LastModified"].timestamp(),
-            )
+            Listed(Job(bucket, entry["Key"], version, etag, entry["Size"], modified), entry["LastModified"].timestamp())
             for entry in page.get("Versions", [])
             if entry["IsLatest"]
+            for version, etag, modified in [_identity(entry)]
         ]
         if not page["IsTruncated"]:
             return listed, None
@@ -85,7 +83,7 @@ class Storage:
             raise
         with found["Body"] as body:
             start = body.read(HEADER_BYTES)
-        if found.get("VersionId") != job.version_id or (not job.version_id and found["ETag"].strip('"') != job.etag):
+        if not _is(found, job):
             raise Superseded("a newer version of the same key has replaced the object")
         size = int(found["ContentRange"].rpartition("/")[2])
         if size > MAX_UPLOAD_BYTES:
@@ -93,7 +91,6 @@ class Storage:
         if sniff(start) not in ACCEPTED_UPLOADS:
             raise Rejected("unsupported_media_type", "the object is no JPEG, PNG or WebP image")
         return Upload(
-            found.get("VersionId"),
             found["Metadata"],
             found.get("MissingMeta", 0),
             found["LastModified"].timestamp(),
@@ -172,7 +169,7 @@ class Storage:
             return modified > record.source_modified
         # LastModified has whole seconds: on a tie, whichever is the current version came last.
         current = self._head(record.bucket, record.key)
-        return current is None or current.get("VersionId") != record.version_id
+        return current is None or not _is(current, record)
 
     def _head(self, bucket: str, key: str) -> Any | None:
         try:
@@ -181,6 +178,19 @@ class Storage:
             if _status(error) == 404:
                 return None
             raise
+
+
+def _identity(entry: Any) -> tuple[str | None, str, int | None]:
+    """Version id, etag and, where there is no version id, the time of the write, of a listing's entry or an answer."""
+    version_id = known_version(entry.get("VersionId"))
+    return version_id, entry["ETag"].strip('"'), None if version_id else int(entry["LastModified"].timestamp())
+
+
+def _is(entry: Any, upload: Job | Record) -> bool:
+    version_id, etag, modified = _identity(entry)
+    if version_id or upload.version_id:
+        return version_id == upload.version_id
+    return (etag, modified) == (upload.etag, upload.modified)
 
 
 def _exact(job: Job) -> Any:

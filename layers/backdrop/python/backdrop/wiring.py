@@ -14,6 +14,7 @@ from backdrop.clock import Clock
 from backdrop.errors import NeverSent
 from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
+from backdrop.metrics import Metrics
 from backdrop.pace import Pace
 from backdrop.process import App
 from backdrop.queues import Queues
@@ -58,6 +59,7 @@ def app() -> App:
         results=Results(settings.gateway_base_url),
         queues=Queues(session.client("sqs", config=config), settings.retry_queue_url, settings.dead_letter_queue_url),
         announcer=Announcer(session.client("events", config=config)),
+        metrics=Metrics(settings.stack),
     )
 
 
