@@ -5,10 +5,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backdrop.app import App
 from backdrop.handling import ends_at, new_owner
 from backdrop.job import from_message
 from backdrop.log import logger
-from backdrop.process import App, dead_letter_malformed, run
+from backdrop.process import dead_letter_malformed, run
 from backdrop.queues import backoff
 from backdrop.wiring import app
 

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop import results
-from backdrop.process import App
+from backdrop.app import App
 from tests.integration.world import INPUT, OUTPUT, Killed, World
 
 

@@ -20,10 +20,10 @@ import boto3
 from moto.backends import get_backend
 
 from backdrop import wiring
+from backdrop.app import App
 from backdrop.clock import Clock
 from backdrop.job import Job
 from backdrop.ledger import Record
-from backdrop.process import App
 from tools.stand_in_gateway.server import GatewayControl
 
 ROOT = Path(__file__).parents[2]

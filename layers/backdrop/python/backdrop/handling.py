@@ -6,7 +6,8 @@ from uuid import uuid4
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from backdrop.process import App, Outcome
+from backdrop.app import App
+from backdrop.process import Outcome
 
 
 def new_owner(context: LambdaContext) -> str:

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.clock import Clock, iso_time
 from backdrop.errors import NotYet
-from backdrop.job import Job
+from backdrop.job import Job, Purchase
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -201,15 +201,26 @@ class Ledger:
         answer = self._client.get_item(TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True)
         return _record(answer["Item"]) if "Item" in answer else None
 
-    def paid(self, held: Record, **changes: Any) -> Record:
-        """Write what was bought with `held.call`, and nothing else of `held`.
+    def paid(self, held: Record, purchase: Purchase, **changes: Any) -> Record:
+        """Write what was bought with `held.call`, with `changes` and nothing else of `held`.
 
         What the gateway answered to a key stays true whoever owns the upload meanwhile, so the key decides here.
         Raises NotYet when another worker has written it already.
         """
         now = self._clock.now()
-        changes = {**changes, "state": State.PAID, "reason": None, "failed_at": None, "updated_at": now}
-        if not changes.get("answered_inline"):
+        changes |= {
+            "state": State.PAID,
+            "links": purchase.links,
+            "answered_inline": purchase.inline,
+            "request_id": purchase.request_id,
+            "cost_usd": purchase.cost_usd,
+            "paid_at": purchase.paid_at,
+            "link_failures": 0,
+            "reason": None,
+            "failed_at": None,
+            "updated_at": now,
+        }
+        if not purchase.inline:
             changes["call"] = None
         try:
             answer = self._client.update_item(

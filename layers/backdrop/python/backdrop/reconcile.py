@@ -5,11 +5,11 @@ S3 notifications have no dead-letter queue, so a lost one is found here.
 
 from dataclasses import dataclass
 
+from backdrop.app import App
 from backdrop.errors import NotYet
 from backdrop.job import Job
 from backdrop.ledger import Record, State
 from backdrop.log import logger
-from backdrop.process import App
 
 YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
 OLDEST_SECONDS = 24 * 3600.0

@@ -10,13 +10,13 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.config import Config
 
 from backdrop.announce import Announcer
+from backdrop.app import App
 from backdrop.clock import Clock
 from backdrop.errors import NeverSent
 from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
 from backdrop.metrics import Metrics
 from backdrop.pace import Pace
-from backdrop.process import App
 from backdrop.queues import Queues
 from backdrop.results import Results
 from backdrop.settings import Settings

@@ -1,0 +1,30 @@
+"""Everything that the work needs, as one object; built once a worker by `wiring`."""
+
+from dataclasses import dataclass
+
+from backdrop.announce import Announcer
+from backdrop.clock import Clock
+from backdrop.gateway import Gateway
+from backdrop.ledger import Ledger
+from backdrop.metrics import Metrics
+from backdrop.pace import Pace
+from backdrop.queues import Queues
+from backdrop.results import Results
+from backdrop.settings import Settings
+from backdrop.storage import Storage
+
+
+@dataclass(frozen=True)
+class App:
+    """The settings, and one object each for whatever is outside."""
+
+    settings: Settings
+    clock: Clock
+    storage: Storage
+    ledger: Ledger
+    pace: Pace
+    gateway: Gateway
+    results: Results
+    queues: Queues
+    announcer: Announcer
+    metrics: Metrics

@@ -1,0 +1,120 @@
+"""Slot → CALLING → call → PAID: the steps that cost money, in the order that never pays twice."""
+
+import hashlib
+from typing import Any
+
+from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
+from backdrop.clock import utc_day
+from backdrop.errors import GatewayError, NotYet, Rejected, Superseded, Turn
+from backdrop.job import Purchase
+from backdrop.ledger import Call, State
+from backdrop.pace import Slot
+from backdrop.request import read_request
+from backdrop.settling import settle
+from backdrop.storage import LINK_SECONDS
+
+
+def buy(attempt: Attempt) -> tuple[bytes, ...]:
+    """Make a new call for the upload and write PAID; returns the images that came inline."""
+    app = attempt.app
+    upload = app.storage.inspect(attempt.job)
+    request = read_request(upload.metadata, app.settings.default_prompt, upload.missing_metadata)
+    app.storage.check_key(attempt.job.key, request.n)
+    if 0 < app.settings.daily_image_limit < request.n:
+        raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
+    slot, leaves_at = _slot(attempt, request.n)
+    number = attempt.record.key_number + 1
+    link_dies_at = app.clock.now() + LINK_SECONDS
+    key = f"{attempt.record.id}-{number}"
+    call = app.gateway.new_call(request, app.storage.link(attempt.job), key, link_dies_at)
+    return _call(
+        attempt,
+        call,
+        slot,
+        leaves_at,
+        idempotency_key=call.idempotency_key,
+        key_number=number,
+        replays=0,
+        conflicts=0,
+        images=request.n,
+        model=app.settings.gateway_model,
+        source_modified=upload.modified,
+        prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
+        prompt_length=len(request.prompt),
+    )
+
+
+def replay(attempt: Attempt) -> tuple[bytes, ...]:
+    """Nobody knows what became of the last call: the same key and body find out, or it is left to people."""
+    record = attempt.record
+    if record.call is None or not attempt.may_replay:
+        raise attempt.unknown("a call was sent and its outcome never became known")
+    reserved = record.reserved_on == utc_day(attempt.app.clock.now())
+    if not reserved and 0 < attempt.app.settings.daily_image_limit < record.images:
+        raise attempt.unknown("a replay no longer fits into DailyImageLimit")
+    slot, leaves_at = _slot(attempt, 0 if reserved else record.images)
+    return _call(attempt, record.call, slot, leaves_at, replays=record.replays + 1)
+
+
+def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
+    """A slot, and when its call is to leave."""
+    app, now = attempt.app, attempt.app.clock.now()
+    try:
+        if attempt.ends_at - now < app.settings.gateway_timeout_seconds + STORING_SECONDS:
+            raise Turn(now)  # too little time is left in this invocation
+        slot = app.pace.take(images, attempt.record.turn_at)
+        return slot, app.pace.wait(slot)
+    except NotYet as wait:
+        attempt.wait(wait, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0)
+
+
+def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes: Any) -> tuple[bytes, ...]:
+    app = attempt.app
+    is_replay = attempt.record.state in (State.CALLING, State.UNKNOWN)
+    photo = _photo(attempt, call, slot, is_replay)
+    try:
+        attempt.save(
+            state=State.CALLING,
+            call=call,
+            attempts=attempt.record.attempts + 1,
+            turn_at=app.clock.now(),  # it has had its turn, should it have to call again
+            reserved_on=slot.day if slot.images else attempt.record.reserved_on,
+            **changes,
+        )
+    except NotYet:  # refused; after any other failure CALLING may be written all the same
+        app.pace.give_back(slot)
+        raise
+    app.clock.sleep_until(leaves_at)
+    sent_at = app.clock.now()
+    try:
+        answer = app.gateway.send(call, lambda: photo, app.settings.gateway_timeout_seconds)
+    except GatewayError as error:
+        settle(attempt, error, slot, is_replay)
+    app.metrics.gateway_answered(app.clock.now() - sent_at)
+    purchase = Purchase(
+        idempotency_key=call.idempotency_key,
+        links=answer.links,
+        inline=bool(answer.inline),
+        request_id=answer.request_id,
+        cost_usd=str(answer.cost_usd),
+        paid_at=app.clock.now(),
+    )
+    try:
+        attempt.paid(purchase)
+    finally:
+        with best_effort("tell the pace keeper"):
+            app.pace.succeeded(slot)
+    return answer.inline
+
+
+def _photo(attempt: Attempt, call: Call, slot: Slot, is_replay: bool) -> bytes:
+    """The photo for a file upload, before CALLING says that it was sent."""
+    if call.route != "edits-multipart":
+        return b""
+    try:
+        return attempt.app.storage.read(attempt.job)
+    except Exception as error:
+        attempt.app.pace.give_back(slot)
+        if is_replay and isinstance(error, Superseded):
+            raise attempt.unknown("the photo is gone, so the call can't be sent again") from None
+        raise

@@ -1,0 +1,96 @@
+"""PAID → fetch → store → DONE: what was bought is brought home, and never bought again for it."""
+
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from backdrop.attempt import STORING_SECONDS, Attempt
+from backdrop.errors import NotYet, Rejected, ResultError, ResultUnreachable, ResultUnusable
+from backdrop.ledger import Record
+from backdrop.log import logger
+from backdrop.queues import backoff
+from backdrop.results import checked
+
+FETCH_SECONDS = 60.0
+LINK_TRIES = 3
+LINK_TRIES_APART_SECONDS = 40.0
+LINK_LIFE_SECONDS = 24 * 3600.0
+RESULT_RETRY_SECONDS = (5.0, 10.0)
+MAX_RESULT_WAIT_SECONDS = 900.0
+INLINE_STORE_SECONDS = 4.0
+
+
+class _Overtaken(Exception):
+    """The result of a newer upload is stored already."""
+
+
+def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
+    """Store what was bought, from `inline` or from its links; the finished record."""
+    app, record = attempt.app, attempt.record
+    found: tuple[str | bytes, ...] = inline or record.links
+    images = found[: record.images]
+    if not images:
+        raise Rejected("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
+    outputs = list(record.outputs) + [None] * (len(images) - len(record.outputs))
+    failed: ResultError | None = None
+    for index, image in enumerate(images):
+        if outputs[index]:
+            continue
+        try:
+            outputs[index] = _store_one(attempt, index + 1, image)
+        except ResultError as error:
+            # The others may still be there; one that may work later must not cost them their links.
+            failed = error if failed is None or isinstance(failed, ResultUnreachable) else failed
+        except _Overtaken:
+            logger.info("a newer upload of the same key has its result stored already", key=record.key)
+            return attempt.done()
+        attempt.record = replace(attempt.record, outputs=tuple(outputs))
+    if failed:
+        _failed(attempt, failed, may_be_fetched_again=not inline)
+    if len(images) < record.images:
+        message = f"{len(images)} of {record.images} images came and are stored"
+        raise Rejected("no_image_returned", message, 200, "yes")
+    app.announcer.replaced(attempt.record, app.clock.now() - record.created_at)
+    return attempt.done()
+
+
+def _store_one(attempt: Attempt, index: int, image: str | bytes) -> dict[str, Any]:
+    app = attempt.app
+    data = image if isinstance(image, bytes) else _fetch(attempt, image)
+    kind = checked(data)
+    while True:
+        try:
+            stored = app.storage.store(attempt.record, index, data, kind)
+        except (BotoCoreError, ClientError) as error:
+            # A link can be followed again later; inline images are here and nowhere else.
+            pause_ends = app.clock.now() + INLINE_STORE_SECONDS
+            if isinstance(image, str) or pause_ends > attempt.ends_at - STORING_SECONDS:
+                raise
+            logger.warning("paid, but not stored yet", key=attempt.record.key, error=type(error).__name__)
+            app.clock.sleep_until(pause_ends)
+            continue
+        if stored is None:
+            raise _Overtaken
+        app.metrics.stored()
+        return stored
+
+
+def _fetch(attempt: Attempt, link: str) -> bytes:
+    now = attempt.app.clock.now()
+    seconds = min(FETCH_SECONDS, attempt.ends_at - now - STORING_SECONDS / 2)
+    if seconds < STORING_SECONDS / 2:
+        attempt.wait(NotYet("too little time is left in this invocation", now))
+    return attempt.app.results.fetch(link, seconds)
+
+
+def _failed(attempt: Attempt, error: ResultError, may_be_fetched_again: bool) -> NoReturn:
+    logger.warning("paid, but not stored yet", key=attempt.record.key, why=str(error))
+    now = attempt.app.clock.now()
+    age = now - attempt.record.paid_at
+    is_unusable = isinstance(error, ResultUnusable)
+    failures = attempt.record.link_failures + is_unusable
+    if not may_be_fetched_again or age > LINK_LIFE_SECONDS or failures >= LINK_TRIES:
+        raise Rejected("result_unavailable", str(error), billed="yes")
+    seconds = LINK_TRIES_APART_SECONDS if is_unusable else backoff(0, *RESULT_RETRY_SECONDS) + age / 2
+    attempt.wait(NotYet(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS)), link_failures=failures)
