@@ -1,15 +1,16 @@
 """The pace keeper: who may call the gateway, and when. One item in the ledger table, shared by all workers.
 
 A *slot* is the right to make one call at one time; slots are handed out at RequestsPerMinute and only a moment ahead.
-Whoever finds none takes a *turn*, a time to come back at: turns stand in line at the same pace, so that of ten
-thousand waiting uploads only as many wake up as can be served. A slot also reserves the images that the call may buy
-against DailyImageLimit, in the same write.
+Whoever finds none takes a *turn*, a time to come back at: turns stand in line at nearly the same pace, so that of ten
+thousand waiting uploads only as many wake up as can be served. Who needs another turn, because a call failed or its
+slot was gone, stands in a short line apart; looking for a free slot again and again would cost an invocation each time.
+A slot also reserves the images that the call may buy against DailyImageLimit, in the same write.
 
 A 429 moves everybody: nothing is called before `held_until`.
 
-The item: `next_slot`, `line_end`, `held_until`; `day`, `images` bought or reserved that day, `full_since`, `returned`
-(the slot whose images were given back last); `failures` in a row; and during a pause `paused_since`, `pause_reason`,
-`probe_at`, `probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
+The item: `next_slot`, `line_end`, `late_end`, `held_until`; `day`, `images` bought or reserved that day, `full_since`,
+`returned` (the slot whose images were given back last); `failures` in a row; and during a pause `paused_since`,
+`pause_reason`, `probe_at`, `probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
 import math
@@ -30,13 +31,15 @@ PACE_ID = "pace"
 HEADROOM = 1.05  # slots are this much further apart than the limit asks, for the jitter of machines and networks
 LEAD_SECONDS = 0.1  # what a look at the item and the CALLING write mostly take together
 PATIENCE_SECONDS = 2.0  # a slot at most this far away is waited for in place
-NEAR_SECONDS = 10.0  # an upload whose turn has come keeps it while the next slot is nearer than this
+LINE_SLACK = 1.02  # turns are this much further apart than slots, for those that need another one
+CROWD_SECONDS = (2.0, 20.0)
 FAILURES_THAT_MEAN_DOWN = 10
 PROBE_STEPS_SECONDS = (15, 30, 60)
 EARLY_PAUSE_SECONDS = 420.0
 EARLY_LOOK_SECONDS = (20.0, 40.0)
 LATE_LOOK_SECONDS = (600.0, 900.0)
 _RACES = 12
+_TOO_MANY_WRITES = {"ProvisionedThroughputExceededException", "ThrottlingException"}
 _SECOND = 1_000_000  # microseconds
 
 
@@ -71,11 +74,17 @@ class Pace:
         Raises Turn, Paused or DailyLimitReached with the time to come back.
         """
         self._is_new = False
-        for _ in range(_RACES):
-            slot = self._try(images, turn_at)
-            if slot is not None:
-                return slot
-        raise Turn(self._clock.now() + random.uniform(1, NEAR_SECONDS))
+        try:
+            for _ in range(_RACES):
+                slot = self._try(images, turn_at)
+                if slot is not None:
+                    return slot
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _TOO_MANY_WRITES:
+                raise
+        # Too many at once for one item.
+        due_at = self._clock.now() + random.uniform(*CROWD_SECONDS)
+        raise Turn(due_at) if turn_at else NotYet("too many uploads at once", due_at)
 
     def look(self) -> None:
         """Read the item; a new worker's first look also sets its clock."""
@@ -241,28 +250,22 @@ class Pace:
         self._is_new = True
 
     def _turn(self, now: float, turn_at: float) -> NotYet:
-        """Where to stand in line. An upload whose turn has come keeps it as long as the next slot is near."""
+        """A place in line."""
         if turn_at > now + PATIENCE_SECONDS:
             return Turn(turn_at)
-        ahead = self._seen.get("next_slot", 0) / _SECOND - now
-        if turn_at and ahead < NEAR_SECONDS:
-            return Turn(now + random.uniform(PATIENCE_SECONDS / 2, max(ahead, PATIENCE_SECONDS)))
-        for _ in range(_RACES):
-            if self._seen.get("line_end", 0) >= self._seen.get("next_slot", 0):
-                won = self._update(
-                    "SET line_end = line_end + :step",
-                    {":step": self._step},
-                    "line_end >= next_slot",
-                )
+        line = _line(turn_at)
+        step = self._step if turn_at else math.ceil(self._step * LINE_SLACK)
+        while True:
+            if self._seen.get(line, 0) >= self._seen.get("next_slot", 0):
+                won = self._update(f"SET {line} = {line} + :step", {":step": step}, f"{line} >= next_slot")
             else:
                 won = self._update(
-                    "SET line_end = next_slot + :step",
-                    {":step": self._step},
-                    "attribute_not_exists(line_end) OR line_end < next_slot",
+                    f"SET {line} = next_slot + :step",
+                    {":step": step},
+                    f"attribute_not_exists({line}) OR {line} < next_slot",
                 )
             if won:
-                return Turn(self._seen["line_end"] / _SECOND)
-        return Turn(now + random.uniform(1, NEAR_SECONDS))
+                return Turn(self._seen[line] / _SECOND)
 
     def _full(self, now: float) -> NotYet:
         self._update(
@@ -309,6 +312,11 @@ class Pace:
 
 
 _KEY: dict[str, Any] = {"id": {"S": PACE_ID}}
+
+
+def _line(turn_at: float) -> str:
+    """Where to stand: who has had a turn doesn't stand behind everybody again."""
+    return "late_end" if turn_at else "line_end"
 
 
 def _units(seconds: float) -> int:
