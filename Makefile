@@ -6,12 +6,12 @@ PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: demo test up down check lint types unit integration e2e lock setup clean
+.PHONY: demo test up down check lint types audit unit integration e2e least-privilege lock setup clean
 
 demo: setup ## Upload sample photos to a local stack, wait, and show before and after.
 	$(PYTHON) -m tools.demo
 
-test: check unit integration e2e ## Everything that a machine without Docker can run.
+test: check audit unit integration e2e ## Everything that a machine without Docker can run.
 
 up: setup ## Keep a local stack running: AWS emulator on port 4566, stand-in gateway on 8787.
 	$(PYTHON) -m tools.local_stack up
@@ -24,15 +24,18 @@ check: lint types ## What needs no running code.
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/cfn-lint template.yaml
-	$(PYTHON) -m tools.translated > .local/translated.json
-	.venv/bin/cfn-lint .local/translated.json
 	$(UV) lock --check --quiet
 	$(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header | diff layers/dependencies/requirements.txt -
 
 types: setup
 	.venv/bin/mypy layers/backdrop/python/backdrop tools tests
 	for app in functions/*/app.py; do .venv/bin/mypy $$app || exit 1; done
+
+audit: setup .local/audit ## Template, dependencies and files: what is unsafe, known to be vulnerable, or secret.
+	$(PYTHON) -m tools.translated > .local/translated.json
+	.venv/bin/cfn-lint template.yaml .local/translated.json
+	$(PYTHON) -m tools.audit
+	$(PYTHON) -m pytest -q -n 2 tests/audit
 
 unit: setup
 	$(PYTHON) -m pytest -q tests/unit
@@ -42,6 +45,9 @@ integration: setup
 
 e2e: setup
 	$(PYTHON) -m pytest -q tests/e2e
+
+least-privilege: setup ## Take every permission of the functions' roles away, one by one, and see what goes wrong.
+	$(PYTHON) -m tools.least_privilege
 
 lock: | $(UV) ## After changing pyproject.toml: the lock, and from it the layer's requirements.
 	$(UV) lock
@@ -61,5 +67,10 @@ $(UV):
 	UV_PROJECT_ENVIRONMENT=.venv-sam $(UV) sync --locked --quiet --only-group sam
 	touch $@
 
+# So does checkov, which is big; only `audit` needs it.
+.local/audit: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venv-audit $(UV) sync --locked --quiet --only-group audit
+	touch $@
+
 clean: down
-	rm -rf .local .aws-sam .venv .venv-sam
+	rm -rf .local .aws-sam .venv .venv-sam .venv-audit
