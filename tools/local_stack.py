@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import boto3
 from tools.stand_in_gateway.server import KEY, GatewayControl
 
 ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "template.yaml"
 STACK_NAME = "backdrop"
 KEY_PARAMETER = "/backdrop/gateway-api-key"
 EMULATOR_PORT = 4566
@@ -59,8 +61,10 @@ class LocalStack:
         emulator_port: int = EMULATOR_PORT,
         gateway_port: int = GATEWAY_PORT,
         build_folder: Path = ROOT / ".aws-sam" / "build",  # where `sam local invoke` looks
+        template: Path = TEMPLATE,
     ) -> None:
         self.home = home
+        self._template = template
         self._build_folder = build_folder
         self.endpoint_url = f"http://127.0.0.1:{emulator_port}"
         self.gateway = GatewayControl(f"http://127.0.0.1:{gateway_port}/v1")
@@ -175,7 +179,7 @@ class LocalStack:
 
     # Deploying
 
-    def deploy(self, template: Path = ROOT / "template.yaml", **parameters: object) -> None:
+    def deploy(self, **parameters: object) -> None:
         """Build and deploy the template with the SAM CLI, and put the gateway's key where it is looked for.
 
         Raises LocalStackError with the CLI's words when it fails.
@@ -183,7 +187,7 @@ class LocalStack:
         self.client("ssm").put_parameter(Name=KEY_PARAMETER, Value=KEY, Type="SecureString", Overwrite=True)
         overrides = {"GatewayBaseUrl": self.gateway.base_url} | parameters
         build = self._build_folder
-        self._sam("build", "--template-file", str(template), "--build-dir", str(build))
+        self._sam("build", "--template-file", str(self._template), "--build-dir", str(build))
         self._sam(
             "deploy",
             *("--template-file", str(build / "template.yaml"), "--stack-name", STACK_NAME),
@@ -257,6 +261,32 @@ class LocalStack:
             s3.put_object(Bucket=bucket, Key=key, Body=photo, Metadata={"prompt": prompt})
         finally:
             s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=notifications)
+
+
+@contextlib.contextmanager
+def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
+    """A stack on free ports whose emulator checks every call of the functions against their roles.
+
+    It is started, not deployed yet, and stopped at the block's end.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    # The emulator is reached by plain http, which the template's buckets and queues refuse. The copy's refuse TLS.
+    text = TEMPLATE.read_text().replace('aws:SecureTransport: "false"', 'aws:SecureTransport: "true"')
+    template = home / "template.yaml"
+    template.write_text(re.sub(r"\b(CodeUri|ContentUri): ", lambda found: f"{found[0]}{ROOT}/", text))
+    stack = LocalStack(home, _free_port(), _free_port(), build_folder=home / "build", template=template)
+    stack.start({"AUTH": "true"})
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.1) -> Any:
