@@ -1,0 +1,40 @@
+"""Many uploads, played against the project's own decisions: `tools/bench/scale.py` says how."""
+
+import logging
+
+import pytest
+
+from backdrop.log import logger
+from tools.bench.played_aws import Trouble
+from tools.bench.scale import HOUR, Scenario, played
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger=logger.name)
+
+
+def test_a_thousand_uploads_at_once_are_paid_once_each_in_few_invocations() -> None:
+    result = played(Scenario("", uploads=1000, rpm=600))
+
+    assert result["stored"] == result["paid"] == 1000
+    assert result["dead letters"] == 0
+    assert result["answers"].get("429", 0) == 0
+    assert result["invocations"] <= 2.5
+
+
+def test_uploads_whose_calls_failed_do_not_look_for_a_slot_again_and_again() -> None:
+    result = played(Scenario("", uploads=300, rpm=10, trouble=Trouble(error_rate=0.05)))
+
+    assert result["stored"] == result["paid"] == 300
+    assert result["invocations"] <= 5
+
+
+@pytest.mark.parametrize("trouble", [Trouble(outage=(60, 60 + HOUR)), Trouble(empty_wallet=(60, 60 + HOUR))])
+def test_an_hour_without_answers_costs_few_calls_and_no_upload(trouble: Trouble) -> None:
+    result = played(Scenario("", uploads=300, rpm=60, trouble=trouble, extra_seconds=HOUR))
+
+    assert result["stored"] == result["paid"] == 300
+    assert result["dead letters"] == 0
+    assert sum(result["answers"].values()) - 300 <= 120
+    assert result["drain / ideal"] <= 1.4

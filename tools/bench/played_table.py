@@ -1,0 +1,113 @@
+"""DynamoDB in memory, for the few forms of expression that Backdrop writes.
+
+Expressions are understood by way of Python's own. tests/integration hold the same decisions against moto.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from functools import cache
+from types import CodeType
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+_WORDS = {"=": "==", "<>": "!=", "AND": "and", "OR": "or", "NOT": "not", "IN": "in"}
+
+
+class PlayedTable:
+    """One table. `wrote` is called with the id and size in bytes of each item that is written to or refused."""
+
+    def __init__(self, wrote: Callable[[str, int], None] = lambda _id, _size: None) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+        self._wrote = wrote
+
+    def get_item(self, Key: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """As DynamoDB's."""
+        item = self.items.get(Key["id"]["S"])
+        return {"Item": dict(item)} if item else {}
+
+    def put_item(self, Item: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+        """As DynamoDB's."""
+        self._check(Item["id"]["S"], arguments, "PutItem", _size(Item))
+        self.items[Item["id"]["S"]] = dict(Item)
+        return {}
+
+    def update_item(self, Key: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+        """As DynamoDB's."""
+        item_id = Key["id"]["S"]
+        old = self.items.get(item_id, {})
+        values = self._check(item_id, arguments, "UpdateItem", _size(old))
+        sets, removes = _parts(arguments["UpdateExpression"])
+        new = {name: _typed(_evaluate(code, old, values)) for name, code in sets}
+        item = self.items[item_id] = {**Key, **old, **new}
+        for name in removes:
+            item.pop(name, None)
+        return {"Attributes": dict(item)}
+
+    def _check(self, item_id: str, arguments: dict[str, Any], operation: str, size: int) -> dict[str, Any]:
+        """The values, if the condition holds."""
+        self._wrote(item_id, size)
+        values = {name: _plain(value) for name, value in arguments.get("ExpressionAttributeValues", {}).items()}
+        old = self.items.get(item_id, {})
+        condition = arguments.get("ConditionExpression")
+        if condition and not _evaluate(_code(condition), old, values):
+            response: Any = {"Error": {"Code": "ConditionalCheckFailedException"}, "Item": dict(old)}
+            raise ClientError(response, operation)
+        return values
+
+
+@cache
+def _parts(expression: str) -> tuple[list[tuple[str, CodeType]], list[str]]:
+    """What an update sets and what it removes."""
+    sets, _, removes = expression.removeprefix("SET ").partition(" REMOVE ")
+    assignments = (assignment.partition(" = ") for assignment in re.split(r", (?=#?\w+ = )", sets))
+    return [(name.lstrip("#"), _code(text)) for name, _, text in assignments], list(filter(None, removes.split(", ")))
+
+
+@cache
+def _code(expression: str) -> CodeType:
+    expression = re.sub(r"(\S+) BETWEEN (\S+) AND (\S+)", r"(\2 <= \1 and \1 <= \3)", expression)
+    expression = re.sub(r"NOT (\S+) IN \(([^)]*)\)", r"NOT (\1 IN (\2))", expression)
+    expression = re.sub(r"if_not_exists\(#?(\w+), (:\w+)\)", r"either('\1', \2)", expression)
+    expression = re.sub(r"attribute_not_exists\(#?(\w+)\)", r"(NOT exists('\1'))", expression)
+    expression = re.sub(r"attribute_exists\(#?(\w+)\)", r"exists('\1')", expression)
+    expression = re.sub(r"[^\s()]+", lambda word: _WORDS.get(word[0], word[0]), expression)
+    expression = re.sub(r":(\w+)", r"values[':\1']", expression)
+    expression = re.sub(r"(?<!['\w:])#?([a-z_]+)(?![\w('\[])", _name, expression)
+    return compile(expression, "<expression>", "eval")
+
+
+def _name(found: re.Match[str]) -> str:
+    return found[0] if found[1] in ("and", "or", "not", "in", "values") else f"get('{found[1]}')"
+
+
+def _evaluate(code: CodeType, item: dict[str, Any], values: dict[str, Any]) -> Any:
+    def get(name: str) -> Any:
+        return _plain(item[name]) if name in item else math.nan
+
+    functions = {
+        "exists": lambda name: name in item,
+        "either": lambda name, value: _plain(item[name]) if name in item else value,
+        "get": get,
+    }
+    return eval(code, {"__builtins__": {}}, {"values": values, **functions})  # noqa: S307 - our own expressions
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """A value to compare and to count with; what is neither text nor a number stays as it is."""
+    if "S" in value:
+        return value["S"]
+    if "N" in value:
+        return int(value["N"]) if value["N"].lstrip("-").isdigit() else float(value["N"])
+    return value
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}
+
+
+def _size(item: dict[str, Any]) -> int:
+    return sum(len(name) + len(str(value)) for name, value in item.items())

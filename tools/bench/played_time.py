@@ -1,0 +1,65 @@
+"""Time that is played: whoever waits gives way to whatever is due first, so that days pass in seconds.
+
+Every worker is a greenlet, because the code that it runs is ordinary blocking code.
+"""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+from greenlet import getcurrent, greenlet
+
+from backdrop.clock import Clock
+
+START = 1_800_000_000.0  # epoch seconds
+
+
+class PlayedTime:
+    """What is due when."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = count()
+        self._hub = getcurrent()
+
+    def at(self, when: float, what: Callable[[], object]) -> None:
+        """Do `what` when its time has come."""
+        heapq.heappush(self._due, (when, next(self._order), what))
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Begin work that may sleep."""
+        self.at(self.now, greenlet(work, self._hub).switch)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, from within work that was started."""
+        self.at(self.now + seconds, getcurrent().switch)
+        self._hub.switch()
+
+    def run(self) -> None:
+        """Until nothing is due any more."""
+        while self._due:
+            when, _, what = heapq.heappop(self._due)
+            self.now = max(self.now, when)
+            what()
+
+
+class PlayedClock(Clock):
+    """The workers' clock."""
+
+    def __init__(self, time: PlayedTime) -> None:
+        super().__init__()
+        self.is_set = True
+        self._time = time
+
+    def now(self) -> float:
+        """Played epoch seconds."""
+        return self._time.now
+
+    def observe(self, date_header: str | None) -> None:
+        """There is only one time here."""
+
+    def sleep_until(self, when: float) -> None:
+        """Wait in place."""
+        if when > self._time.now:
+            self._time.sleep(when - self._time.now)

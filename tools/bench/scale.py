@@ -1,0 +1,259 @@
+"""`python -m tools.bench.scale`: up to a million uploads against the project's own decisions, with time played.
+
+The real handlers run with the real ledger, pace, queues and settling of errors; only what they call is played.
+"""
+
+import argparse
+import json
+import logging
+import random
+import sys
+import time as real_time
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache, partial
+from importlib import util
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from greenlet import getcurrent
+
+from backdrop.announce import Announcer
+from backdrop.app import App
+from backdrop.ledger import Ledger
+from backdrop.log import logger
+from backdrop.metrics import Metrics
+from backdrop.pace import Pace
+from backdrop.queues import Queues
+from backdrop.settings import Settings
+from backdrop.storage import Storage
+from tools.bench.played_aws import (
+    Bill,
+    PlayedDynamoDB,
+    PlayedEvents,
+    PlayedGateway,
+    PlayedLambda,
+    PlayedQueue,
+    PlayedResults,
+    PlayedS3,
+    Trouble,
+    upload,
+)
+from tools.bench.played_time import START, PlayedClock, PlayedTime
+from tools.local_stack import ROOT
+
+UPLOADS_A_SECOND = 1000.0
+FUNCTION_SECONDS = 150.0
+MEAN_CALL_SECONDS = 12.0
+DAY = 86400.0
+
+
+class Silent(Metrics):
+    """No log lines."""
+
+    def _publish(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+@cache
+def handler(name: str) -> ModuleType:
+    """A function's app.py, working with the app of whichever worker runs it."""
+    spec = util.spec_from_file_location(f"played_{name}", ROOT / "functions" / name / "app.py")
+    if spec is None or spec.loader is None:
+        raise ImportError(name)
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    vars(module)["app"] = lambda: getcurrent().app
+    return module
+
+
+class Play:
+    """One scenario: `uploads` photos arrive, and everything runs until nothing is due."""
+
+    def __init__(self, uploads: int, rpm: int, trouble: Trouble, retry_concurrency: int) -> None:
+        random.seed(1)
+        self.uploads, self.rpm = uploads, rpm
+        self.settings = Settings(
+            stack="backdrop",
+            input_bucket="in",
+            output_bucket="out",
+            retry_queue_url="retry",
+            dead_letter_queue_url="dead-letters",
+            ledger_table="ledger",
+            gateway_base_url="https://gateway.test/v1",
+            gateway_api_key_parameter="/key",
+            gateway_model="ideogram/ideogram-v3-replace-background",
+            gateway_route="generations",
+            gateway_timeout_seconds=100,
+            requests_per_minute=rpm,
+            daily_image_limit=0,
+            price_per_image_usd=Decimal("0.03"),
+            default_prompt="",
+            max_attempts=6,
+            on_unknown_outcome="retry",
+            local_endpoint=False,
+        )
+        self.time = PlayedTime()
+        self.bill = Bill()
+        self.clock = PlayedClock(self.time)
+        self.dynamodb: Any = PlayedDynamoDB(self.time, self.bill)
+        self.s3: Any = PlayedS3(self.time, self.bill)
+        self.queue: Any = PlayedQueue(self.time, self.bill, "retry")
+        self.events: Any = PlayedEvents(self.time, self.bill)
+        self.gateway = PlayedGateway(self.settings, self.time, trouble, rpm)
+        self.functions = PlayedLambda(self.time, self.bill, self.new_app, retry_concurrency)
+        self.queue.due = self.poll
+        self.handles = iter(range(10**9))
+        self._looks_again = False
+
+    def new_app(self) -> App:
+        """What a new worker builds."""
+        return App(
+            settings=self.settings,
+            clock=self.clock,
+            storage=Storage(self.s3, "out"),
+            ledger=Ledger(self.dynamodb, "ledger", self.clock),
+            pace=Pace(self.dynamodb, "ledger", self.clock, self.rpm, 0),
+            gateway=self.gateway,
+            results=PlayedResults(self.time),  # type: ignore[arg-type]
+            queues=Queues(self.queue, "retry", "dead-letters"),
+            announcer=Announcer(self.events),
+            metrics=Silent("backdrop"),
+        )
+
+    def run(self) -> None:
+        """Until everything is done."""
+        for number in range(self.uploads):
+            self.time.at(START + number / UPLOADS_A_SECOND, partial(self.notify, number))
+        self.time.run()
+
+    def notify(self, number: int, tries: int = 0) -> None:
+        """S3's event; Lambda keeps throttled ones and tries them again after 1 s to 5 min."""
+        job = upload(number, "in")
+        event = {
+            "Records": [
+                {
+                    "eventVersion": "2.1",
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {
+                        "bucket": {"name": "in"},
+                        "object": {"key": job.key, "versionId": "1", "eTag": "e", "size": job.size},
+                    },
+                }
+            ]
+        }
+
+        def work(app: App) -> None:
+            self._run(handler("replace_background"), app, event)
+
+        if not self.functions.invoke("trigger", work):
+            again = random.uniform(0.5, 1) * min(300.0, 2.0**tries)
+            self.time.at(self.time.now + again, lambda: self.notify(number, tries + 1))
+
+    def poll(self) -> None:
+        """Give due messages to RetryFunction, as many as may run."""
+        while self.queue.has_due and self.functions.may_poll:
+            handle = str(next(self.handles))
+            message = self.queue.receive(handle)
+            attributes = {
+                "ApproximateReceiveCount": str(message.received),
+                "SentTimestamp": str(int(message.sent_at * 1000)),
+            }
+            record = {"messageId": handle, "receiptHandle": handle, "body": message.body, "attributes": attributes}
+
+            def work(app: App, handle: str = handle, record: dict[str, Any] = record) -> None:
+                answer = self._run(handler("retry"), app, {"Records": [record]})
+                self.queue.done(handle, is_deleted=not answer["batchItemFailures"])
+
+            if not self.functions.poll(work, self.poll):
+                self.queue.give_back(handle)
+                break
+        if self.queue.has_due and not self._looks_again:
+            self._looks_again = True
+            self.time.at(self.time.now + 1.0, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_again = False
+        self.poll()
+
+    def _run(self, function: ModuleType, app: App, event: dict[str, Any]) -> Any:
+        getcurrent().app = app
+        until = self.time.now + FUNCTION_SECONDS
+        context = SimpleNamespace(
+            aws_request_id="r",
+            function_name="f",
+            memory_limit_in_mb=256,
+            invoked_function_arn="a",
+            get_remaining_time_in_millis=lambda: int((until - self.time.now) * 1000),
+        )
+        return function.lambda_handler(event, context)
+
+
+NO_TROUBLE = Trouble()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is played; `extra_seconds` is what no design could have used."""
+
+    name: str
+    uploads: int
+    rpm: int
+    trouble: Trouble = NO_TROUBLE
+    extra_seconds: float = 0.0
+
+
+HOUR = 3600.0
+SCENARIOS = [
+    *(Scenario("", uploads, 10) for uploads in (1_000, 10_000)),
+    *(Scenario("", uploads, 600) for uploads in (1_000, 10_000, 100_000)),
+    *(Scenario("", uploads, 30_000) for uploads in (1_000, 10_000, 100_000, 1_000_000)),
+    Scenario("an outage of an hour", 10_000, 600, Trouble(outage=(120.0, 120.0 + HOUR)), HOUR),
+    Scenario("an hour without credit", 10_000, 600, Trouble(empty_wallet=(120.0, 120.0 + HOUR)), HOUR),
+]
+
+
+def played(scenario: Scenario) -> dict[str, Any]:
+    """What came of a scenario."""
+    began = real_time.time()
+    retry_concurrency = max(20, min(1000, round(scenario.rpm * MEAN_CALL_SECONDS / 60 * 1.5)))
+    play = Play(scenario.uploads, scenario.rpm, scenario.trouble, retry_concurrency)
+    play.run()
+    arrived = {upload(number, "in").key + ".png": START + number / UPLOADS_A_SECOND for number in range(play.uploads)}
+    waits = [at - arrived[key] for key, at in play.s3.stored.items()]
+    ideal = scenario.uploads * 60 / scenario.rpm + scenario.extra_seconds
+    answers = play.gateway.answers
+    counts = play.bill.counts
+    return {
+        "scenario": scenario.name,
+        "uploads": scenario.uploads,
+        "rpm": scenario.rpm,
+        "retry_concurrency": retry_concurrency,
+        "drain / ideal": (max(play.s3.stored.values()) - START) / ideal,
+        "stored": len(play.s3.stored),
+        "dead letters": len(play.queue.dead_letters),
+        "paid": answers["200"],
+        "answers": dict(answers),
+        "invocations": counts["invocations"] / scenario.uploads,
+        "oldest": max(waits),
+        "counts": {name: count / scenario.uploads for name, count in counts.items()},
+        "lambda seconds": play.bill.lambda_seconds / scenario.uploads,
+        "most": dict(play.bill.most),
+        "took": real_time.time() - began,
+    }
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench.scale", description=__doc__)
+    parser.add_argument("--most", type=int, default=10_000, help="leave out scenarios with more uploads")
+    most = parser.parse_args().most
+    logger.setLevel(logging.CRITICAL)
+    for scenario in SCENARIOS:
+        if scenario.uploads <= most:
+            print(json.dumps(played(scenario)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
