@@ -8,7 +8,8 @@ from botocore.exceptions import ClientError
 
 from backdrop import results
 from backdrop.app import App
-from tests.integration.world import INPUT, OUTPUT, Killed, World
+from backdrop.errors import ResultUnreachable
+from tests.integration.world import INPUT, OUTPUT, Killed, MovedClock, World
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,6 @@ from tests.integration.world import INPUT, OUTPUT, Killed, World
         {"kind": "redirect", "location": "http://127.0.0.1:9/elsewhere.png"},
         {"kind": "html"},
         {"kind": "zero"},
-        {"kind": "gzip_bomb", "megabytes": 40},
-        {"kind": "endless"},
     ],
     ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}",
 )
@@ -208,3 +207,23 @@ def test_row_12_a_result_of_a_later_second_wins_even_when_the_source_is_gone(wor
     world.drain()
 
     assert world.outputs()["a.jpg.png"]["Metadata"]["source-version"] == second.version_id
+
+
+def test_slow_links_do_not_starve_the_other_images_and_end_after_a_day(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: set[str] = set()
+
+    def fetch(link: str, seconds: float) -> bytes:
+        tried.add(link)
+        MovedClock.moved += seconds
+        raise ResultUnreachable("it drips")
+
+    monkeypatch.setattr(world.app.results, "fetch", fetch)
+    world.upload("a.jpg", photo, prompt="wood", n="8")
+    invocations = world.drain(seconds=30 * 3600)
+
+    assert len(tried) == 8
+    assert invocations < 150
+    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["result_unavailable"]
+    assert world.charged() == 8

@@ -729,6 +729,37 @@ def test_picture_can_be_endless(gateway: GatewayControl) -> None:
     assert received > 20_000_000
 
 
+def test_anything_can_come_in_place_of_an_answer(gateway: GatewayControl) -> None:
+    link = link_of(buy(gateway))
+    text = "HTTP/1.1 206 Some\r\nContent-Length: 7\r\n\r\n\xff"
+    raw = {"kind": "raw", "text": text, "more": "ab", "count": 3, "interval": 0}
+    gateway.faults([raw, {**raw, "where": "media"}])
+
+    for answer in (buy(gateway), get(link)):
+        assert (answer.status_code, answer.content) == (206, b"\xffababab")
+    assert (gateway.calls()[-1]["status"], gateway.calls()[-1]["charged"]) == (None, False)
+
+
+def test_inline_picture_can_be_anything(gateway: GatewayControl) -> None:
+    gateway.settings(answer="b64_json")
+    gateway.faults([{"kind": "inline", "text": "\xff", "megabytes": 1}])
+
+    [image] = buy(gateway).json()["data"]
+
+    assert base64.b64decode(image["b64_json"]) == b"\xff" + bytes(1_000_000)
+
+
+def test_fetches_of_pictures_are_recorded(gateway: GatewayControl) -> None:
+    link = link_of(buy(gateway))
+    gateway.faults([{"kind": "status", "where": "media"}])
+
+    for _ in range(2):
+        httpx.get(link, headers={"X-Mine": "1"}, **LOOPBACK)
+
+    assert [fetch["name"] for fetch in gateway.fetches()] == [link.rpartition("/")[2]] * 2
+    assert gateway.fetches()[0]["headers"]["x-mine"] == "1"
+
+
 def test_picture_can_drip(gateway: GatewayControl) -> None:
     link = link_of(buy(gateway))
     gateway.faults([{"kind": "drip", "where": "media", "interval": 60}])
@@ -745,13 +776,14 @@ def test_broken_connections_leave_no_trace_in_the_log(
     gateway.faults(
         [{"kind": kind} for kind in ("drop", "drop_after_charge", "truncate")]
         + [{"kind": kind, "where": "media"} for kind in ("short", "endless", "drip")]
+        + [{"kind": "raw", "where": "media", "text": "HTTP/1.1 200 OK\r\n\r\n", "more": "x", "count": 9}]
     )
     for _ in range(3):
         with pytest.raises(httpx.RemoteProtocolError):
             buy(gateway)
     with pytest.raises(httpx.RemoteProtocolError):
         get(link)
-    for _ in range(2):
+    for _ in range(3):
         with httpx.stream("GET", link, **LOOPBACK) as answer:
             next(answer.iter_raw())
     assert buy(gateway).status_code == 200
@@ -794,7 +826,7 @@ def test_reset_forgets_everything(gateway: GatewayControl) -> None:
 
     gateway.reset()
 
-    assert (gateway.charges(), gateway.calls()) == ([], [])
+    assert (gateway.charges(), gateway.calls(), gateway.fetches()) == ([], [], [])
     assert gateway.settings(image_pixels=SMALL_PIXELS) == {**first, "wallet_usd": 1000}
     assert get(link).status_code == 404
     assert "idempotent-replayed" not in buy(gateway, idempotency_key="a").headers

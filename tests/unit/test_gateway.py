@@ -210,6 +210,9 @@ def test_fewer_images_than_asked_for_are_bought_all_the_same(settings: Settings)
         pytest.param({"x_cost_cents": "cheap"}, "0.06", id="garbage"),
         pytest.param({"x_cost_cents": "NaN"}, "0.06", id="no number"),
         pytest.param({"x_cost_cents": "Infinity"}, "0.06", id="endless"),
+        pytest.param({"x_cost_cents": "-4"}, "0.06", id="negative"),
+        pytest.param({"x_cost_cents": "1e9"}, "0.06", id="no price"),
+        pytest.param({"x_cost_cents": "9e9999999"}, "0.06", id="too large for a number"),
     ],
 )
 def test_the_cost_is_what_the_gateway_says_or_else_the_price(
@@ -241,6 +244,10 @@ def test_a_request_id_is_kept_as_far_as_it_is_printable(settings: Settings) -> N
         pytest.param({"data": [{"url": None}]}, id="null link"),
         pytest.param({"data": [{"url": ""}]}, id="empty link"),
         pytest.param({"data": [{"url": 7}]}, id="link that is no text"),
+        pytest.param({"data": [{"url": "https://cdn.test/" + "a" * 8192}]}, id="link that is too long to keep"),
+        pytest.param(b'{"data": [{"url": "https://cdn.test/\\ud800"}]}', id="link with half a character"),
+        pytest.param({"data": [{"url": LINK}] * 10_002}, id="too many entries to read"),
+        pytest.param(b'{"data": [{"url": "' + LINK.encode() + b'"}], "x": [' + b"1," * 10_001 + b"1]}", id="bomb"),
         pytest.param({"data": [{"b64_json": ""}]}, id="empty base64"),
         pytest.param({"data": [{"b64_json": "abc"}]}, id="cut base64"),
         pytest.param({"data": [{"b64_json": "!!!!"}]}, id="no base64"),
@@ -266,6 +273,21 @@ def test_a_200_without_an_image_is_no_image(settings: Settings, body: Any) -> No
 def test_json_that_is_cut_off_leaves_the_outcome_unknown(settings: Settings, body: bytes) -> None:
     """Row 27."""
     assert type(error_of(settings, answering(200, body))) is OutcomeUnknown
+
+
+def test_no_more_images_are_taken_than_were_asked_for(settings: Settings) -> None:
+    """They all go into one item of the ledger and into memory."""
+    assert buy(settings, answering(200, {"data": [{"url": f"{LINK}?{i}"} for i in range(5_000)]})).links == (
+        f"{LINK}?0",
+        f"{LINK}?1",
+    )
+    inline = [{"b64_json": base64.b64encode(PNG).decode()}] * 100
+    assert buy(settings, answering(200, {"data": inline})).inline == (PNG, PNG)
+
+
+def test_a_number_of_any_length_does_not_cost_the_image(settings: Settings) -> None:
+    body = b'{"created": ' + b"1" * 5_000 + b', "data": [{"url": "' + LINK.encode() + b'"}]}'
+    assert buy(settings, answering(200, body)).links == (LINK,)
 
 
 def test_an_answer_without_end_is_no_image(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +350,11 @@ def test_the_gateways_own_words_are_kept_for_people(settings: Settings) -> None:
     error = error_of(settings, answering(400, body))
     for words in ("The photo is too dark.", "invalid_request_error", "too_dark"):
         assert words in str(error)
+
+
+def test_a_huge_error_is_not_read(settings: Settings) -> None:
+    body = b'{"error": {"message": "no"}, "x": [' + b"1," * 40_000 + b"1]}"
+    assert str(error_of(settings, answering(400, body))) == "the gateway answered 400"
 
 
 def test_a_long_message_is_shortened(settings: Settings) -> None:

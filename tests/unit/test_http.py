@@ -67,6 +67,18 @@ def dripping(at_once: bytes, slowly: bytes) -> Script:
     return script
 
 
+def endlessly(at_once: bytes, again: bytes) -> Script:
+    """Answers as fast as it can and never ends."""
+
+    def script(connection: socket.socket, over: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(at_once)
+        while not over.is_set():
+            connection.sendall(again)
+
+    return script
+
+
 def silent(connection: socket.socket, over: threading.Event) -> None:
     """Takes the request and says nothing until the other side has had enough."""
     while connection.recv(65536):
@@ -87,8 +99,10 @@ def exchange(url: str, seconds: float, max_bytes: int = 10**6) -> http.Response:
     [
         pytest.param(silent, id="no answer"),
         pytest.param(dripping(b"HTTP/1.1 200 OK\r\n", b"X-Slow: " + b"x" * 80 + b"\r\n\r\n"), id="slow header"),
+        pytest.param(dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4), id="slow preludes"),
         pytest.param(dripping(HEAD % 80, b"x" * 80), id="slow body"),
         pytest.param(dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 80), id="slow body of unknown length"),
+        pytest.param(endlessly(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100), id="endless preludes"),
     ],
 )
 def test_an_exchange_ends_with_its_deadline_whatever_it_waits_for(script: Script) -> None:
@@ -99,6 +113,21 @@ def test_an_exchange_ends_with_its_deadline_whatever_it_waits_for(script: Script
         with pytest.raises(httpx.TransportError):
             http.exchange(client, request, DEADLINE_SECONDS, 10**6)
         assert DEADLINE_SECONDS * 0.9 < time.monotonic() - started < DEADLINE_SECONDS + SLACK_SECONDS
+
+
+def test_what_has_arrived_already_does_not_outlast_the_deadline() -> None:
+    """Row 31."""
+    started = time.monotonic()
+
+    def tiny_chunks() -> Iterator[bytes]:
+        while time.monotonic() < started + 5:
+            yield b"x"
+
+    with http.new_client(httpx.MockTransport(lambda _: httpx.Response(200, content=tiny_chunks()))) as client:
+        request = client.build_request("GET", "http://127.0.0.1/")
+        with pytest.raises(httpx.TransportError):
+            http.exchange(client, request, DEADLINE_SECONDS, 10**9)
+    assert time.monotonic() - started < DEADLINE_SECONDS + SLACK_SECONDS
 
 
 def test_a_slow_answer_within_the_deadline_is_complete() -> None:
@@ -113,6 +142,7 @@ def test_a_slow_answer_within_the_deadline_is_complete() -> None:
         pytest.param(saying(b"HTTP/1.1 200"), id="in the status"),
         pytest.param(saying(HEAD % 100, b"x" * 99), id="one byte early"),
         pytest.param(saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nxxxxx\r\n"), id="in chunks"),
+        pytest.param(endlessly(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n" * 100), id="never, in the headers"),
     ],
 )
 def test_an_answer_that_breaks_off_is_an_error(script: Script) -> None:
@@ -131,14 +161,7 @@ def test_a_port_where_nobody_listens_is_no_connection() -> None:
 
 def test_the_cap_ends_a_body_without_end() -> None:
     """Row 43."""
-
-    def endless(connection: socket.socket, over: threading.Event) -> None:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while not over.is_set():
-            connection.sendall(b"x" * 10_000)
-
-    with serving(endless) as url:
+    with serving(endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 10_000)) as url:
         assert exchange(url, 0.8, max_bytes=100_000).is_cut
 
 
@@ -156,10 +179,26 @@ def test_the_answer_is_read_as_it_comes_over_the_wire() -> None:
     assert (response.status, response.headers["retry-after"], response.body) == (503, "7", b"\x1f\x8b\x08")
 
 
-def test_redirects_are_answers() -> None:
+@pytest.mark.parametrize("target", [b"/2.png", b"http://[::1", b"data:,", b"http://xn--/"])
+def test_redirects_are_answers_wherever_they_lead(target: bytes) -> None:
     """Row 42."""
-    with serving(saying(b"HTTP/1.1 302 Found\r\nLocation: /2.png\r\nContent-Length: 0\r\n\r\n")) as url:
+    with serving(saying(b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % target)) as url:
         assert exchange(url, 5.0).status == 302
+
+
+def test_cookies_are_not_kept() -> None:
+    """Row 42."""
+    asked = []
+
+    def script(connection: socket.socket, over: threading.Event) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 204 No Content\r\nSet-Cookie: seen=1; Path=/\r\n\r\n")
+
+    with serving(script) as url, http.new_client() as client:
+        for _ in range(2):
+            http.exchange(client, client.build_request("GET", url), 5.0, 100)
+    assert len(asked) == 2
+    assert b"seen" not in asked[1]
 
 
 def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+import time
 import traceback
 from collections.abc import Iterator
 
@@ -62,6 +63,7 @@ def response(body: bytes, status: int = 200, **headers: str) -> httpx.Response:
         pytest.param("http://localhost:9000", "http://localhost:9000/files/1.png?a=1", id="localhost"),
         pytest.param("http://[::1]:9000/v1", "http://[::1]:9000/files/1.png", id="IPv6 loopback"),
         pytest.param("http://host.docker.internal:9000", "http://host.docker.internal:9000/1.png", id="docker's host"),
+        pytest.param("http://[::1]", "http://[::1]:80/files/1.png", id="default port"),
         pytest.param(HTTPS_GATEWAY, "https://gateway.test/files/1.png", id="https"),
         pytest.param(HTTPS_GATEWAY, "https://GATEWAY.test:443/files/1.png", id="https, spelled another way"),
     ],
@@ -86,6 +88,30 @@ def test_https_connects_to_the_address_that_was_checked_under_the_links_name(
     assert request.url.raw_path == b"/a%20b/1.png?X-Signature=1%2F2"
     assert request.headers["host"] == netloc
     assert request.extensions["sni_hostname"] == "cdn.test"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        pytest.param("xn--bcher-kva.test", "xn--bcher-kva.test", id="Punycode"),
+        pytest.param("b\xfccher.test", "xn--bcher-kva.test", id="letters outside ASCII"),
+        pytest.param("fa\xdf.test", "xn--fa-hia.test", id="a letter that older rules map"),
+        pytest.param("cdn.test.", "cdn.test.", id="trailing dot"),
+    ],
+)
+def test_the_name_that_is_looked_up_is_the_one_that_is_sent(host: str, name: str) -> None:
+    """Row 42."""
+    asked = []
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.append((host, port))
+        return [PUBLIC]
+
+    far = Far()
+    Results(HTTPS_GATEWAY, resolve, httpx.MockTransport(far.reply)).fetch(f"https://{host}/1.png", 5)
+    [request] = far.requests
+    assert asked == [(name, 443)]
+    assert (request.url.host, request.headers["host"], request.extensions["sni_hostname"]) == (PUBLIC, name, name)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +144,13 @@ def test_nothing_is_sent_along_with_a_fetch(gateway: str, link: str) -> None:
         pytest.param(HTTPS_GATEWAY, "https://user@cdn.test/1.png", id="user"),
         pytest.param(HTTPS_GATEWAY, "https://@cdn.test/1.png", id="empty user"),
         pytest.param(HTTPS_GATEWAY, "https://:word@cdn.test/1.png", id="password only"),
+        pytest.param("http://[::1]", "http://[::1]9000/1.png", id="port without a colon"),
+        pytest.param(LOCAL_GATEWAY, " http://127.0.0.1:9000/1.png", id="leading blank"),
+        pytest.param(LOCAL_GATEWAY, "\u200bhttp://127.0.0.1:9000/1.png", id="leading zero-width space"),
+        pytest.param(LOCAL_GATEWAY, "http://127.0.0.1.:9000/1.png", id="trailing dot"),
+        pytest.param(LOCAL_GATEWAY, "http://[::ffff:127.0.0.1]:9000/1.png", id="gateway's address in IPv6"),
         pytest.param(HTTPS_GATEWAY, "ftp://cdn.test/1.png", id="ftp"),
+        pytest.param(HTTPS_GATEWAY, "javascript:alert(1)", id="script"),
         pytest.param(HTTPS_GATEWAY, "file:///etc/passwd", id="file"),
         pytest.param(HTTPS_GATEWAY, "data:image/png;base64,AAAA", id="data"),
         pytest.param(HTTPS_GATEWAY, "//cdn.test/1.png", id="no scheme"),
@@ -126,6 +158,10 @@ def test_nothing_is_sent_along_with_a_fetch(gateway: str, link: str) -> None:
         pytest.param(HTTPS_GATEWAY, "https:///1.png", id="no host"),
         pytest.param(HTTPS_GATEWAY, "https://cdn.test:port/1.png", id="no port"),
         pytest.param(HTTPS_GATEWAY, "https://cdn.test:99999/1.png", id="port too high"),
+        pytest.param(HTTPS_GATEWAY, "https://cdn.test:-1/1.png", id="port too low"),
+        pytest.param(HTTPS_GATEWAY, "https://cdn.test:0/1.png", id="port 0"),
+        pytest.param(HTTPS_GATEWAY, "https://cdn.test/\ud800.png", id="half a character"),
+        pytest.param(HTTPS_GATEWAY, "https://cdn.test/" + "a" * 70_000, id="too long"),
         pytest.param(HTTPS_GATEWAY, "https://[::1/1.png", id="half an address"),
         pytest.param(HTTPS_GATEWAY, "https://cdn.test/\x00.png", id="control character"),
         pytest.param(HTTPS_GATEWAY, "", id="nothing"),
@@ -151,6 +187,8 @@ def test_links_that_may_not_be_followed_are_not(gateway: str, link: str) -> None
         pytest.param(["0.0.0.0"], id="this host"),
         pytest.param(["169.254.169.254"], id="link-local, metadata service"),
         pytest.param(["224.0.0.1"], id="multicast"),
+        pytest.param(["192.0.2.1"], id="documentation"),
+        pytest.param(["198.18.0.1"], id="benchmarks"),
         pytest.param(["240.0.0.1"], id="reserved"),
         pytest.param(["255.255.255.255"], id="broadcast"),
         pytest.param(["::1"], id="IPv6 loopback"),
@@ -184,7 +222,27 @@ def test_addresses_that_are_not_public_are_not_connected_to(addresses: list[str]
 
 
 @pytest.mark.parametrize("port", [443, 9000])
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "2130706433", "0x7f000001", "a" * 64])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "0177.0.0.1",
+        "017700000001",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "\uff11\uff12\uff17.0.0.1",
+        "127\u30020\u30020\u30021",
+        "0",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[0:0:0:0:0:0:0:1]",
+        "a" * 64,
+    ],
+)
 def test_addresses_in_links_are_checked_in_every_spelling(host: str, port: int) -> None:
     """Row 42."""
     far = Far()
@@ -203,8 +261,37 @@ def test_a_name_that_has_no_address_now_may_have_one_later() -> None:
         Results(HTTPS_GATEWAY, no_address).fetch("https://cdn.test/1.png", 5)
 
 
+def test_a_slow_name_server_uses_up_the_time_of_the_fetch() -> None:
+    """Row 31."""
+
+    def resolve(host: str, port: int) -> list[str]:
+        time.sleep(0.05)
+        return [PUBLIC]
+
+    far = Far()
+    with pytest.raises(ResultUnreachable):
+        Results(HTTPS_GATEWAY, resolve, httpx.MockTransport(far.reply)).fetch("https://cdn.test/1.png", 0.04)
+    assert far.requests == []
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("target", ["http://169.254.169.254/", "https://cdn.test/2.png"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://169.254.169.254/",
+        "https://cdn.test/2.png",
+        "/2.png",
+        "file:///etc/passwd",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "javascript:alert(1)",
+        "mailto:cdn@cdn.test",
+        "http://xn--/",
+        "http://[::1",
+        "https://cdn.test:99999/",
+        "\x00",
+        "a" * 70_000,
+    ],
+)
 @pytest.mark.parametrize(
     ("gateway", "link"), [(HTTPS_GATEWAY, "https://cdn.test/1.png"), (LOCAL_GATEWAY, "http://127.0.0.1:9000/1.png")]
 )

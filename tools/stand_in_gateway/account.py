@@ -101,6 +101,14 @@ class Charge:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """A GET of a picture, with the headers that came along."""
+
+    name: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Media:
     """A picture behind a link, and the prompt by which scripted faults find it."""
 
@@ -116,6 +124,7 @@ class Account:
         self.wallet_mills = wallet_mills
         self.calls: list[Call] = []
         self.charges: list[Charge] = []
+        self.fetches: list[Fetch] = []
         self.faults: list[Fault] = []
         self._media: dict[str, Media] = {}
         self._media_bytes = 0

@@ -1,5 +1,6 @@
 """The body of a 200."""
 
+import base64
 import json
 from dataclasses import dataclass
 
@@ -27,4 +28,7 @@ def answer_with(images: list[dict[str, str | None]], created: int, fault: Fault 
             images = [{"url": None} for _ in images]
         case Fault(kind="link", url=url):
             images = [{"url": url} for _ in images]
+        case Fault(kind="inline", text=text, megabytes=megabytes):
+            data = text.encode("latin-1") + bytes(megabytes * 1_000_000)
+            images = [{"b64_json": base64.b64encode(data).decode()} for _ in images]
     return Answer(json.dumps({"created": created, "data": images}).encode())

@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import orders, source
-from .account import Account, Call, Settings, dollars
+from .account import Account, Call, Fetch, Settings, dollars
 from .answers import Answer, answer_with
 from .control import Control
-from .delivery import Dropped, delivered, instead_of_work, served
+from .delivery import Dropped, Raw, delivered, instead_of_work, served
 from .errors import GatewayError
 from .faults import BEFORE_THE_WORK, Fault
 from .orders import MODELS, Form, Order
@@ -135,7 +135,7 @@ class Gateway:
         except GatewayError as error:
             call.status = error.status
             raise
-        call.status = None if isinstance(response, Dropped) else response.status_code
+        call.status = None if isinstance(response, Dropped | Raw) else response.status_code
         return response
 
     async def _answer(self, request: Request, account: Account, call: Call, form: Form) -> Response:
@@ -158,7 +158,9 @@ class Gateway:
     async def picture(self, request: Request) -> Response:
         """GET /media/{name}."""
         account = self.control.account
-        media = account.media(request.path_params["name"])
+        name = request.path_params["name"]
+        account.fetches.append(Fetch(name, dict(request.headers)))
+        media = account.media(name)
         if media is None:
             raise GatewayError(404, "There is no such picture.", code="not_found")
         response = Response(media.picture.data, media_type=media.picture.content_type)

@@ -52,6 +52,7 @@ class Control:
             Route("/control/faults", self._script_faults, methods=["POST"]),
             Route("/control/charges", self._charges),
             Route("/control/calls", self._calls),
+            Route("/control/fetches", self._fetches),
         ]
 
     def _new_account(self) -> Account:
@@ -86,3 +87,6 @@ class Control:
 
     async def _calls(self, _request: Request) -> Response:
         return JSONResponse([asdict(call) for call in self.account.calls])
+
+    async def _fetches(self, _request: Request) -> Response:
+        return JSONResponse([asdict(fetch) for fetch in self.account.fetches])

@@ -15,21 +15,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .errors import GatewayError
 from .faults import Fault
 
-_CLOSE = "stand_in_gateway.close"
+_TRANSPORT = "stand_in_gateway.transport"
 _MEGABYTE = 1_000_000
 _ENDLESS_MEGABYTES = 200
+_BUSY_SECONDS = 0.001
 
 
 class ClosableProtocol(H11Protocol):
-    """uvicorn's HTTP protocol, with connections that a response can close; raising would do so with a traceback."""
+    """uvicorn's HTTP protocol that lets responses at their connection; raising would close it with a traceback."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Hand every request of the connection the means to close it."""
+        """Hand the connection to every request that comes over it."""
         super().connection_made(transport)
         app = self.app
 
         async def closable(scope: UvicornScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-            cast(dict[str, object], scope)[_CLOSE] = transport.close
+            cast(dict[str, object], scope)[_TRANSPORT] = transport
             # Calls that still hang when the server stops are cancelled; that is nobody's fault.
             with suppress(asyncio.CancelledError):
                 await app(scope, receive, send)
@@ -76,9 +77,34 @@ class Delivery(Response):
             await _close(scope, receive)
 
 
+class Raw(Response):
+    """Bytes of any kind in place of an answer: `text`, then `count` times `more`, one every `interval` seconds."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self._fault = fault
+
+    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
+        """Send until all is sent or the reader is gone, and close the connection."""
+        transport, more = scope[_TRANSPORT], self._fault.more.encode("latin-1")
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            transport.write(self._fault.text.encode("latin-1"))
+            for _ in range(self._fault.count):
+                await asyncio.wait({gone}, timeout=self._fault.interval)
+                while transport.get_write_buffer_size() > _MEGABYTE and not gone.done():
+                    await asyncio.wait({gone}, timeout=_BUSY_SECONDS)
+                if gone.done():
+                    return
+                transport.write(more)
+        finally:
+            gone.cancel()
+        await _close(scope, receive)
+
+
 async def _close(scope: Scope, receive: Receive) -> None:
     """Close the connection after what was sent, and see it end: before that, uvicorn would complain of no answer."""
-    scope[_CLOSE]()
+    scope[_TRANSPORT].close()
     await _disconnected(receive)
 
 
@@ -101,6 +127,8 @@ async def instead_of_work(fault: Fault) -> Response:
     """What a call gets that a fault stops before anything is charged."""
     if fault.kind == "status":
         return status_response(fault)
+    if fault.kind == "raw":
+        return Raw(fault)
     if fault.kind == "hang":
         await asyncio.sleep(fault.seconds)
     return Dropped()
@@ -127,6 +155,8 @@ async def served(response: Response, fault: Fault | None) -> Response:
     match fault:
         case Fault(kind="status"):
             return status_response(fault)
+        case Fault(kind="raw"):
+            return Raw(fault)
         case Fault(kind="redirect", location=location):
             return Response(status_code=302, headers={"location": location})
         case Fault(kind="html"):

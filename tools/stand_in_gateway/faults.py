@@ -4,15 +4,17 @@ Before the work, nothing charged:
     status             `status`, and raw text for `retry_after`, `body` and `code` where given
     drop               the connection closes without an answer
     hang               the same after `seconds`
+    raw                no HTTP of ours: `text`, then `count` times `more`, one every `interval` seconds, then it closes
 In the answer, charged, and recorded for replays as if it were the real one:
-    empty, null_url, fewer (one image less than asked for), html, link (`url` in place of the real one)
+    empty, null_url, fewer (one image less than asked for), html, link (`url` in place of the real one),
+    inline (`text` and `megabytes` of zeros as base64 in place of the picture)
 In the delivery of the answer, charged:
     drop_after_charge  the connection closes without an answer
     hang_after_charge  the answer comes `seconds` late
     truncate           half the body under its full Content-Length, then the connection closes
     drip               one byte every `interval` seconds
 On a picture's link, with `"where": "media"`:
-    status (as above), redirect (to `location`), html (labelled as the picture), zero (no bytes), drip,
+    status and raw (as above), redirect (to `location`), html (labelled as the picture), zero (no bytes), drip,
     short (Content-Length is larger than the body), gzip_bomb (inflates to `megabytes`), endless (at most 200 MB)
 """
 
@@ -20,12 +22,12 @@ from dataclasses import dataclass
 
 from .errors import GatewayError
 
-BEFORE_THE_WORK = {"status", "drop", "hang"}
-IN_THE_ANSWER = {"empty", "null_url", "fewer", "html", "link"}
+BEFORE_THE_WORK = {"status", "drop", "hang", "raw"}
+IN_THE_ANSWER = {"empty", "null_url", "fewer", "html", "link", "inline"}
 IN_THE_DELIVERY = {"drop_after_charge", "hang_after_charge", "truncate", "drip"}
 _KINDS = {
     "images": BEFORE_THE_WORK | IN_THE_ANSWER | IN_THE_DELIVERY,
-    "media": {"status", "redirect", "html", "zero", "drip", "short", "gzip_bomb", "endless"},
+    "media": {"status", "raw", "redirect", "html", "zero", "drip", "short", "gzip_bomb", "endless"},
 }
 
 
@@ -48,6 +50,10 @@ class Fault:
     url: str | None = None
     location: str = ""
     megabytes: int = 67
+    text: str = ""
+    """A character for each byte, as in Latin-1."""
+    more: str = ""
+    count: int = 0
 
     @classmethod
     def parse(cls, item: object) -> "Fault":

@@ -36,6 +36,10 @@ class GatewayControl:
         """Every POST that was received, oldest first; see `account.Call`."""
         return self._ask("GET", "calls")  # type: ignore[no-any-return]
 
+    def fetches(self) -> list[dict[str, Any]]:
+        """Every GET of a picture, oldest first; see `account.Fetch`."""
+        return self._ask("GET", "fetches")  # type: ignore[no-any-return]
+
     def settings(self, **changes: object) -> dict[str, Any]:
         """Change some of `account.Settings` or `wallet_usd`; returns all of them."""
         return self._ask("POST", "settings", changes)  # type: ignore[no-any-return]

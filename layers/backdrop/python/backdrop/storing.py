@@ -38,7 +38,7 @@ def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
         if outputs[index]:
             continue
         try:
-            outputs[index] = _store_one(attempt, index + 1, image)
+            outputs[index] = _store_one(attempt, index + 1, image, len(images) - index)
         except ResultError as error:
             # The others may still be there; one that may work later must not cost them their links.
             failed = error if failed is None or isinstance(failed, ResultUnreachable) else failed
@@ -55,9 +55,9 @@ def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
     return attempt.done()
 
 
-def _store_one(attempt: Attempt, index: int, image: str | bytes) -> dict[str, Any]:
+def _store_one(attempt: Attempt, index: int, image: str | bytes, left: int) -> dict[str, Any]:
     app = attempt.app
-    data = image if isinstance(image, bytes) else _fetch(attempt, image)
+    data = image if isinstance(image, bytes) else _fetch(attempt, image, left)
     kind = checked(data)
     while True:
         try:
@@ -76,11 +76,11 @@ def _store_one(attempt: Attempt, index: int, image: str | bytes) -> dict[str, An
         return stored
 
 
-def _fetch(attempt: Attempt, link: str) -> bytes:
-    now = attempt.app.clock.now()
-    seconds = min(FETCH_SECONDS, attempt.ends_at - now - STORING_SECONDS / 2)
+def _fetch(attempt: Attempt, link: str, left: int) -> bytes:
+    """`left` images, this one included, share the rest of the invocation: a slow one must not starve the others."""
+    seconds = min(FETCH_SECONDS, (attempt.ends_at - attempt.app.clock.now() - STORING_SECONDS / 2) / left)
     if seconds < STORING_SECONDS / 2:
-        attempt.wait(NotYet("too little time is left in this invocation", now))
+        raise ResultUnreachable("too little time is left in this invocation")
     return attempt.app.results.fetch(link, seconds)
 
 
