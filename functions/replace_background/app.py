@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from backdrop.handling import ends_at, new_owner, summary
 from backdrop.job import from_event
 from backdrop.log import logger
-from backdrop.process import dead_letter_malformed, run
+from backdrop.process import dead_letter_malformed, identified, run
 from backdrop.queues import backoff
 from backdrop.wiring import app
 
@@ -28,6 +28,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     until = ends_at(context, it)
     for job in decoded.jobs:
         try:
+            job = identified(job, it)
             outcome = run(job, it, new_owner(context), until)
         except Exception as error:
             logger.exception("unforeseen; RetryFunction will try again", error=type(error).__name__)

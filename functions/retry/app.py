@@ -9,7 +9,7 @@ from backdrop.app import App
 from backdrop.handling import ends_at, new_owner
 from backdrop.job import from_message
 from backdrop.log import logger
-from backdrop.process import dead_letter_malformed, run
+from backdrop.process import dead_letter_malformed, identified, run
 from backdrop.queues import backoff
 from backdrop.wiring import app
 
@@ -42,12 +42,14 @@ def _process(message: dict[str, Any], it: App, owner: str, until: float) -> floa
     decoded = from_message(message["body"], it.settings.input_bucket)
     for malformed in decoded.malformed:
         dead_letter_malformed(malformed, it)
-    if len(decoded.jobs) + len(decoded.malformed) > 1:
-        # One message an upload from here on, so that one that waits doesn't hold up or repeat the others.
-        for job in decoded.jobs:
+    jobs = [identified(job, it) for job in decoded.jobs]
+    if len(jobs) + len(decoded.malformed) > 1 or jobs != decoded.jobs:
+        # One message an upload from here on, so that one that waits doesn't hold up or repeat the others; and one that
+        # says which upload it is about, should its object be replaced or deleted before the end.
+        for job in jobs:
             it.queues.retry(job, 0)
         return None
-    for job in decoded.jobs:
+    for job in jobs:
         outcome = run(job, it, owner, until)
         if outcome.due_at is not None:
             seconds = max(0.0, outcome.due_at - it.clock.now())

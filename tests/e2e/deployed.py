@@ -1,16 +1,22 @@
 """The deployed local stack as its users see it."""
 
+import copy
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from backdrop.pace import PACE_ID
-from tools.local_stack import LocalStack, until
+from tools.local_stack import STACK_NAME, LocalStack, until
 
 
 class Deployed:
     """Uploads go under a folder of their own, so that tests don't see each other's."""
+
+    letters_seen: ClassVar[list[str]] = []
+    """All dead letters that tests have taken out of a queue, as they were."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
@@ -84,31 +90,25 @@ class Deployed:
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """This test's dead letters; they are taken out of the queue."""
-        letters = []
-        url = self.stack.outputs["DeadLetterQueueUrl"]
-        while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                letters.append(json.loads(message["Body"]))
+        bodies = taken(self.sqs, self.stack.outputs["DeadLetterQueueUrl"])
+        self.letters_seen.extend(bodies)
+        letters = [json.loads(body) for body in bodies]
         return [letter for letter in letters if str((letter["job"] or {}).get("key", "")).startswith(self.folder)]
 
     def charged(self) -> int:
         """Images that the gateway charged since this test began."""
         return sum(charge["images"] for charge in self.gateway.charges())
 
-    def until_retry_queue_is_empty(self, seconds: float) -> None:
-        """Wait until nothing waits any more, hidden or not."""
-        url = self.stack.outputs["RetryQueueUrl"]
+    def waiting(self) -> int:
+        """How many messages RetryQueue holds, hidden or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         names.append("ApproximateNumberOfMessagesDelayed")
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.stack.outputs["RetryQueueUrl"], AttributeNames=names)
+        return sum(map(int, answer["Attributes"].values()))
 
-        def is_empty() -> bool:
-            return not any(
-                int(value)
-                for value in self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()
-            )
-
-        until("an empty retry queue", is_empty, seconds, every=0.5)
+    def until_retry_queue_is_empty(self, seconds: float) -> None:
+        """Wait until nothing waits any more."""
+        until("an empty retry queue", lambda: self.waiting() == 0, seconds, every=0.5)
 
     def reconcile(self) -> dict[str, Any]:
         """Run ReconcileFunction and return its answer."""
@@ -116,11 +116,119 @@ class Deployed:
         counts: dict[str, Any] = json.loads(answer["Payload"].read())
         return counts
 
-    def logs(self) -> list[str]:
-        """What the functions logged since the stack was started, a line each."""
+    def logs(self, function: str = "") -> list[str]:
+        """What the functions logged since the emulator was started, a line each; of one, by the end of its group."""
         client = self.stack.client("logs")
         lines: list[str] = []
         for group in client.describe_log_groups()["logGroups"]:
+            if not group["logGroupName"].endswith(function):
+                continue
             for page in client.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
                 lines += [line for event in page["events"] for line in event["message"].splitlines()]
         return lines
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """What this test's uploads told CloudWatch, by log line."""
+        ids = {item["id"] for item in self.records()}
+        lines = [json.loads(line) for line in self.logs() if '"_aws"' in line]
+        return [line for line in lines if line["correlation_id"] in ids]
+
+
+def taken(sqs: Any, url: str) -> list[str]:
+    """The bodies of all visible messages, which are taken out of the queue."""
+    bodies = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            bodies.append(message["Body"])
+    return bodies
+
+
+class Mailbox:
+    """A queue of the tests' own."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._sqs = stack.client("sqs")
+        self.name = f"test-{uuid.uuid4().hex[:8]}"
+        self.url = self._sqs.create_queue(QueueName=self.name)["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]
+        self.arn: str = attributes["QueueArn"]
+
+    def let_in(self, service: str, source_arn: str) -> None:
+        """Allow an AWS service to deliver for one of its resources."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sqs:SendMessage",
+            "Resource": self.arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": source_arn}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
+
+    def take(self) -> list[dict[str, Any]]:
+        """What has come, which is taken out."""
+        return [json.loads(body) for body in taken(self._sqs, self.url)]
+
+    def delete(self) -> None:
+        """Delete the queue."""
+        self._sqs.delete_queue(QueueUrl=self.url)
+
+
+@contextmanager
+def listening(stack: LocalStack, pattern: dict[str, Any]) -> Iterator[Mailbox]:
+    """A mailbox behind a rule on the default event bus, as an integration has it."""
+    events = stack.client("events")
+    mailbox = Mailbox(stack)
+    mailbox.let_in(
+        "events.amazonaws.com", events.put_rule(Name=mailbox.name, EventPattern=json.dumps(pattern))["RuleArn"]
+    )
+    events.put_targets(Rule=mailbox.name, Targets=[{"Id": "mailbox", "Arn": mailbox.arn}])
+    try:
+        yield mailbox
+    finally:
+        events.remove_targets(Rule=mailbox.name, Ids=["mailbox"])
+        events.delete_rule(Name=mailbox.name)
+        mailbox.delete()
+
+
+@contextmanager
+def subscribed(stack: LocalStack, topic_arn: str) -> Iterator[Mailbox]:
+    """A mailbox for what is published to an SNS topic."""
+    sns = stack.client("sns")
+    mailbox = Mailbox(stack)
+    mailbox.let_in("sns.amazonaws.com", topic_arn)
+    subscription = sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=mailbox.arn)["SubscriptionArn"]
+    try:
+        yield mailbox
+    finally:
+        sns.unsubscribe(SubscriptionArn=subscription)
+        mailbox.delete()
+
+
+def create(stack: LocalStack, name: str, template: str, **parameters: str) -> dict[str, str]:
+    """Make a CloudFormation stack beside the deployed one; its outputs."""
+    client = stack.client("cloudformation")
+    client.create_stack(
+        StackName=name,
+        TemplateBody=template,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+
+    def made() -> Any:
+        found = client.describe_stacks(StackName=name)["Stacks"][0]
+        return found if found["StackStatus"] == "CREATE_COMPLETE" else None
+
+    found = until(f"stack {name}", made)
+    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+
+def another(stack: LocalStack, name: str, **parameters: str) -> Deployed:
+    """Backdrop once more under another name: the template and the code that the SAM CLI has uploaded."""
+    template = stack.client("cloudformation").get_template(StackName=STACK_NAME, TemplateStage="Original")
+    common = {"GatewayBaseUrl": stack.gateway.base_url, "ReconcileSchedule": "off", "RequestsPerMinute": "600"}
+    other = copy.copy(stack)
+    other.outputs = create(stack, name, template["TemplateBody"], **common, **parameters)
+    other._correct_the_emulator()
+    return Deployed(other)

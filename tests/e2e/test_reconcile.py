@@ -14,3 +14,6 @@ def test_an_upload_whose_notification_was_lost_is_found_and_a_second_run_buys_no
 
     assert deployed.reconcile()["enqueued"] == 0
     assert deployed.charged() == 1
+    [job_id] = [item["id"] for item in deployed.records()]
+    [line] = [line for line in deployed.logs("-reconcile") if LOST_KEY in line]
+    assert f'"correlation_id":"{job_id}"' in line

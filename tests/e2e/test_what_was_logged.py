@@ -1,15 +1,32 @@
-"""Row 63: what all functions logged while the end-to-end tests ran; runs last, by its name."""
+"""Row 63: what the whole suite logged, told, published and dead-lettered; runs last, by its name."""
 
+import base64
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tests.e2e.deployed import Deployed
-from tools.local_stack import until
+import pytest
+
+from tests.e2e.deployed import Deployed, Mailbox
+from tests.e2e.test_deploy import DEFAULT_PROMPT
+from tools.local_stack import KEY_PARAMETER, until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes()
 PROMPT = "an unmistakable backdrop, mine alone"
+SIGNATURE = "unmistakable-signature"
+QUERY = re.compile(r"://[^\s\"]*\?")
+UPLOAD_FUNCTIONS = ("-replace-background", "-retry")
+WITHOUT_RECORD = ("skipped", "superseded")
+"""Lines about what the ledger may never have heard of."""
 
 
-def test_no_log_holds_a_key_a_link_a_signature_or_a_prompt(deployed: Deployed) -> None:
+@pytest.fixture
+def everything(deployed: Deployed, all_events: Mailbox) -> dict[str, list[str]]:
+    """All that could give something away, after some uploads that try to make it."""
     deployed.gateway.faults(
         [
             {
@@ -20,25 +37,95 @@ def test_no_log_holds_a_key_a_link_a_signature_or_a_prompt(deployed: Deployed) -
             },
             {"kind": "status", "status": 400, "match": "second"},
             {"kind": "drop_after_charge", "match": "third"},
+            {
+                "kind": "link",
+                "match": "fourth",
+                "url": f"{deployed.gateway.base_url.removesuffix('/v1')}/media/none.png?signature={SIGNATURE}",
+            },
         ]
     )
-    for name in ("first", "second", "third"):
+    for name in ("first", "second", "third", "fourth"):
         deployed.put(f"{name}.jpg", PHOTO, prompt=f"{PROMPT} {name}")
     deployed.until_finished(3, seconds=60)
-    logs = deployed.logs()
-    assert any("dead-lettered" in line for line in logs)
+    until("a dead link", lambda: any("paid, but not stored yet" in line for line in deployed.logs()))
+    deployed.dead_letters()
+    return {
+        "logs": deployed.logs(),
+        "events": [json.dumps(event, ensure_ascii=False) for event in all_events.take()],
+        "dead letters": deployed.letters_seen,
+    }
 
-    secrets = (PROMPT, deployed.gateway.key, "sk-aig", "X-Amz-", "/media/", "Bearer", "AWSAccessKeyId")
-    found = [line for line in logs if any(secret in line for secret in secrets)]
 
-    assert found == []
+def prompts(deployed: Deployed) -> set[str]:
+    """All that the suite has used: those of every version of every upload, and the default one."""
+
+    def prompt(bucket: str, version: Any) -> str:
+        found = (
+            {}
+            if not version["Size"]
+            else deployed.s3.head_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])["Metadata"]
+        )
+        return base64.b64decode(found.get("prompt-b64", "")).decode() or found.get("prompt", "")
+
+    names = [bucket["Name"] for bucket in deployed.s3.list_buckets()["Buckets"]]
+    with ThreadPoolExecutor(4) as pool:
+        found = {
+            text
+            for name in names
+            if "-output-" not in name and "-sam-" not in name
+            for page in deployed.s3.get_paginator("list_object_versions").paginate(Bucket=name)
+            for text in pool.map(partial(prompt, name), page.get("Versions", []))
+        }
+    return {DEFAULT_PROMPT, *found} - {""}
+
+
+def ids_by_key(deployed: Deployed) -> dict[str, set[str]]:
+    """Job ids of all stacks' ledgers by the upload's key."""
+    found: dict[str, set[str]] = {}
+    for table in deployed.dynamodb.list_tables()["TableNames"]:
+        for page in deployed.dynamodb.get_paginator("scan").paginate(TableName=table):
+            for item in page["Items"]:
+                if "key" in item:
+                    found.setdefault(item["key"]["S"], set()).add(item["id"]["S"])
+    return found
+
+
+def json_lines(lines: list[str]) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in lines if line.startswith("{"))
+
+
+def test_nothing_that_leaves_holds_a_key_a_signature_a_link_or_a_prompt(
+    deployed: Deployed, everything: dict[str, list[str]]
+) -> None:
+    assert any('"_aws"' in line for line in everything["logs"])
+    assert all(everything.values())
+    key = deployed.stack.client("ssm").get_parameter(Name=KEY_PARAMETER, WithDecryption=True)["Parameter"]["Value"]
+    secrets = {PROMPT, SIGNATURE, key, "sk-aig", "X-Amz-", "/media/", "Bearer", "AWSAccessKeyId", *prompts(deployed)}
+    assert f"{PROMPT} fourth" in secrets
+
+    for kind, texts in everything.items():
+        found = [text for text in texts if QUERY.search(text) or any(secret in text for secret in secrets)]
+        assert found == [], kind
 
 
 def test_every_line_about_an_upload_carries_its_job_id(deployed: Deployed) -> None:
     deployed.put("a.jpg", PHOTO, prompt="wood")
     deployed.until_stored("a.jpg.png")
-    record = until("its record", lambda: deployed.record("a.jpg"))
+    deployed.until_finished(1, seconds=30)
+    by_key = ids_by_key(deployed)
+    known = {job_id for ids in by_key.values() for job_id in ids}
 
-    lines = until("its lines", lambda: [line for line in deployed.logs() if f"{deployed.folder}a.jpg" in line])
+    def is_told(line: dict[str, Any]) -> bool:
+        job_id = line.get("correlation_id") or ""
+        if line["message"].startswith(WITHOUT_RECORD):
+            return re.fullmatch("[0-9a-f]{32}", job_id) is not None
+        return job_id in by_key.get(line["key"], set())
 
-    assert all(f'"correlation_id":"{record["id"]}"' in line for line in lines)
+    for function in ("-reconcile", *UPLOAD_FUNCTIONS):
+        lines = [line for line in json_lines(deployed.logs(function)) if "key" in line]
+        assert [line for line in lines if not is_told(line)] == [], function
+    for function in UPLOAD_FUNCTIONS:
+        others = [line for line in json_lines(deployed.logs(function)) if "key" not in line]
+        assert any("_aws" in line for line in others)
+        about_uploads = [line for line in others if "malformed" not in line.get("Code", line.get("message", ""))]
+        assert [line for line in about_uploads if line.get("correlation_id") not in known] == [], function

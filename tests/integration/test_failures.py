@@ -165,7 +165,7 @@ def test_row_7_one_bad_record_does_not_hold_up_the_others(world: World, photo: b
     letter = the_letter(world)
     assert letter["job"] is None
     assert letter["reason"]["code"] == "malformed_message"
-    assert json.loads(letter["body"])["s3"] == {"nothing": "here"}
+    assert json.loads(letter["body"])["Records"][0]["s3"] == {"nothing": "here"}
 
 
 @pytest.mark.parametrize(

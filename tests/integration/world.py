@@ -7,8 +7,9 @@ envelope, and gives waiting messages to the retry function when their time has c
 import importlib.util
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -92,6 +93,8 @@ class World:
 
     def __init__(self, endpoint_url: str, gateway: GatewayControl) -> None:
         self.gateway = gateway
+        self.event: Callable[..., dict[str, Any]] = s3_event
+        """What the input bucket's events look like."""
         self.s3, self.sqs, self.dynamodb, self.ssm = clients(endpoint_url)
         self.trigger_function = handler("replace_background")
         self.retry_function = handler("retry")
@@ -131,7 +134,13 @@ class World:
         """Upload an object without any notification; metadata names take _ for -."""
         names = {name.replace("_", "-"): value for name, value in metadata.items()}
         answer = self.s3.put_object(Bucket=INPUT, Key=key, Body=data, Metadata=names)
-        return Job(INPUT, key, answer["VersionId"], answer["ETag"].strip('"'), len(data))
+        self.set_modified(key, self.now())  # moto takes the real time
+        return Job(INPUT, key, answer.get("VersionId"), answer["ETag"].strip('"'), len(data))
+
+    def set_modified(self, key: str, at: float) -> None:
+        """Change when the current object of a key was written, in epoch seconds."""
+        found = get_backend("s3")["123456789012"]["aws"].buckets[INPUT].keys[key]
+        found.last_modified = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
 
     def upload(self, key: str, data: bytes, **metadata: str) -> Job:
         """Upload an object and let the trigger have its event."""
@@ -147,8 +156,8 @@ class World:
     # What AWS does
 
     def notify(self, *jobs: Job) -> Any:
-        """Invoke the trigger with one S3 event for `jobs`; a failing one goes to RetryQueue."""
-        event = s3_event(*jobs)
+        """Invoke the trigger with one event for `jobs`; a failing one goes to RetryQueue."""
+        event = self.event(*jobs)
         try:
             return self.invoke(self.trigger_function, event)
         except (Exception, Killed) as error:
@@ -284,6 +293,27 @@ def s3_event(*jobs: Job) -> dict[str, Any]:
         }
         records.append(record)
     return {"Records": records}
+
+
+def eventbridge_event(job: Job) -> dict[str, Any]:
+    """The event that EventBridge makes of an upload.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    """
+    found = {"key": job.key, "size": job.size, "etag": job.etag, "sequencer": "0055AED6DCD90281E5"}
+    if job.version_id:
+        found["version-id"] = job.version_id
+    return {
+        "version": "0",
+        "id": str(uuid4()),
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "account": "123456789012",
+        "time": "2026-11-22T08:00:00Z",
+        "region": "us-east-1",
+        "resources": [f"arn:aws:s3:::{job.bucket}"],
+        "detail": {"version": "0", "bucket": {"name": job.bucket}, "object": found, "reason": "PutObject"},
+    }
 
 
 def envelope(event: dict[str, Any], error: BaseException) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Events and messages → jobs."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -10,6 +12,7 @@ from backdrop.job import Decoded, Job, Purchase, from_event, from_message
 
 BUCKET = "photos-in"
 JOB = Job(BUCKET, "shoes/red.jpg", version_id="v1", etag="e1", size=1000)
+UNVERSIONED = Job(BUCKET, "shoes/red.jpg", etag="e1", size=1000, modified=1_790_000_000)
 GONE: Any = object()
 """In place of a value: the field is not there."""
 
@@ -35,6 +38,37 @@ def s3_record(
 
 def s3_event(*records: Any) -> dict[str, Any]:
     return {"Records": list(records)}
+
+
+def eventbridge_event(
+    key: Any = "shoes/red.jpg",
+    name: Any = "Object Created",
+    source: Any = "aws.s3",
+    bucket: Any = BUCKET,
+    **of_object: Any,
+) -> dict[str, Any]:
+    """As in https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html; `version_id` for version-id."""
+    found = {"key": key, "size": 1000, "etag": "e1", "version_id": "v1", "sequencer": "0055AED6DCD90281E5"} | of_object
+    event = {
+        "version": "0",
+        "id": "17793124-05d4-b198-2fde-7ededc63b103",
+        "detail-type": name,
+        "source": source,
+        "account": "111122223333",
+        "time": "2026-11-22T08:00:00Z",
+        "region": "us-east-1",
+        "resources": [f"arn:aws:s3:::{bucket}"],
+        "detail": {
+            "version": "0",
+            "bucket": {"name": bucket},
+            "object": {field.replace("_", "-"): value for field, value in found.items() if value is not GONE},
+            "request-id": "N4N7GDK58NMKJ12R",
+            "requester": "123456789012",
+            "source-ip-address": "1.2.3.4",
+            "reason": "PutObject",
+        },
+    }
+    return {field: value for field, value in event.items() if value is not GONE}
 
 
 def envelope(payload: Any, **more: Any) -> dict[str, Any]:
@@ -87,6 +121,18 @@ def test_keys_of_s3_events_are_decoded_exactly_once(in_event: str, key: str) -> 
     assert job.key == key
 
 
+def test_an_event_from_eventbridge_holds_one_job() -> None:
+    assert from_event(eventbridge_event(), BUCKET) == Decoded([JOB])
+    bare = eventbridge_event(version_id=GONE, etag=GONE, size=GONE)
+    assert from_event(bare, BUCKET) == Decoded([Job(BUCKET, "shoes/red.jpg")])
+
+
+@pytest.mark.parametrize("key", ["red shoe.jpg", "red+shoe.jpg", "red%20shoe.jpg", "a%2Bb.jpg", "caf%E9.jpg", "靴.jpg"])
+def test_keys_of_events_from_eventbridge_are_plain(key: str) -> None:
+    [job] = from_event(eventbridge_event(key), BUCKET).jobs
+    assert job.key == key
+
+
 @pytest.mark.parametrize("key", ["red shoe.jpg", "a+b.jpg", "100%20.jpg", "q&a.jpg", "靴/café.jpg", "👟" * 256])
 def test_a_key_stays_the_same_from_event_to_message_to_dead_letter_and_back(key: str) -> None:
     """Row 4."""
@@ -108,6 +154,9 @@ def test_a_key_stays_the_same_from_event_to_message_to_dead_letter_and_back(key:
         pytest.param(s3_event(s3_record(name="ObjectRemoved:DeleteMarkerCreated")), id="delete marker"),
         pytest.param(s3_event(s3_record(name="ObjectTagging:Put")), id="tagging"),
         pytest.param(s3_event(s3_record(name="ObjectRestore:Completed")), id="restore"),
+        pytest.param(eventbridge_event(name="Object Deleted", etag=GONE, size=GONE), id="removal from EventBridge"),
+        pytest.param(eventbridge_event(name="Object Tags Added"), id="tagging from EventBridge"),
+        pytest.param(eventbridge_event(name="Object Restore Completed"), id="restore from EventBridge"),
     ],
 )
 def test_events_without_uploads_are_no_failure(event: dict[str, Any]) -> None:
@@ -157,13 +206,39 @@ MALFORMED_RECORDS = [
 
 
 @pytest.mark.parametrize("record", MALFORMED_RECORDS)
-def test_a_malformed_record_is_kept_as_it_came_and_does_not_hold_up_its_neighbours(record: Any) -> None:
+def test_a_malformed_record_is_kept_as_an_event_of_its_own_and_does_not_hold_up_its_neighbours(record: Any) -> None:
     """Rows 7, 8 and 9."""
     result = from_event(s3_event(s3_record("a.jpg"), record, s3_record("b.jpg")), BUCKET)
     assert [job.key for job in result.jobs] == ["a.jpg", "b.jpg"]
     [malformed] = result.malformed
-    assert json.loads(malformed.body) == record
+    assert json.loads(malformed.body) == s3_event(record)
     assert malformed.message
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(eventbridge_event(source="aws.ec2"), id="another service"),
+        pytest.param(eventbridge_event(source=GONE), id="no source"),
+        pytest.param(eventbridge_event() | {"detail": None}, id="no detail"),
+        pytest.param(eventbridge_event() | {"detail": []}, id="detail that is a list"),
+        pytest.param(eventbridge_event() | {"detail": {"bucket": {"name": BUCKET}}}, id="no object"),
+        pytest.param(eventbridge_event(bucket="somebody-elses"), id="another bucket"),
+        pytest.param(eventbridge_event(bucket=None), id="no bucket"),
+        pytest.param(eventbridge_event(key=GONE), id="no key"),
+        pytest.param(eventbridge_event(key=""), id="empty key"),
+        pytest.param(eventbridge_event(key=7), id="key that is no text"),
+        pytest.param(eventbridge_event(version_id=7), id="version id that is no text"),
+        pytest.param(eventbridge_event(etag=["e1"]), id="etag that is no text"),
+        pytest.param(eventbridge_event(size="1000"), id="size that is no number"),
+    ],
+)
+def test_a_malformed_event_from_eventbridge_is_kept_as_it_came(event: dict[str, Any]) -> None:
+    for result in (from_event(event, BUCKET), decoded(event), decoded(envelope(event))):
+        assert result.jobs == []
+        [malformed] = result.malformed
+        assert json.loads(malformed.body) == event
+        assert malformed.message
 
 
 @pytest.mark.parametrize(
@@ -185,6 +260,9 @@ def test_a_malformed_record_is_kept_as_it_came_and_does_not_hold_up_its_neighbou
             id="envelope of an event that grew too old",
         ),
         pytest.param({"job": JOB.as_dict()}, id="own message"),
+        pytest.param(eventbridge_event(), id="event from EventBridge, which could not reach the function"),
+        pytest.param(envelope(eventbridge_event()), id="envelope of an event from EventBridge"),
+        pytest.param(malformed_dead_letter(json.dumps(eventbridge_event())), id="its malformed dead letter"),
         pytest.param(malformed_dead_letter(json.dumps(s3_event(s3_record()))), id="malformed dead letter"),
         pytest.param(
             malformed_dead_letter(json.dumps(malformed_dead_letter(json.dumps({"job": JOB.as_dict()})))),
@@ -201,7 +279,7 @@ def test_a_message_can_hold_several_uploads_and_something_malformed() -> None:
     """Row 7."""
     result = decoded(envelope(s3_event(s3_record("a.jpg"), {"broken": True}, s3_record("b.jpg"))))
     assert [job.key for job in result.jobs] == ["a.jpg", "b.jpg"]
-    assert [json.loads(malformed.body) for malformed in result.malformed] == [{"broken": True}]
+    assert [json.loads(malformed.body) for malformed in result.malformed] == [s3_event({"broken": True})]
 
 
 def test_a_dead_letter_that_was_moved_back_says_when_it_failed() -> None:
@@ -214,6 +292,29 @@ def test_a_dead_letter_that_was_moved_back_says_when_it_failed() -> None:
 def test_a_message_without_a_version_waits_for_the_storage_to_name_it() -> None:
     [job] = decoded({"job": {"bucket": BUCKET, "key": "a.jpg"}}).jobs
     assert job == Job(BUCKET, "a.jpg")
+
+
+@pytest.mark.parametrize("version_id", ["null", "", None])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda version_id: s3_event(s3_record(versionId=version_id)),
+        lambda version_id: eventbridge_event(version_id=version_id),
+        lambda version_id: {"job": JOB.as_dict() | {"version_id": version_id}},
+    ],
+    ids=["s3", "eventbridge", "own"],
+)
+def test_a_null_version_is_no_version(shape: Callable[[str | None], Any], version_id: str | None) -> None:
+    """What was written while a bucket kept no versions has the version id "null", as has what replaces it."""
+    assert decoded(shape(version_id)).jobs == [replace(JOB, version_id=None)]
+
+
+def test_the_time_of_an_upload_without_versions_travels_in_messages_and_dead_letters() -> None:
+    [waiting] = decoded({"job": UNVERSIONED.as_dict()}).jobs
+    [moved_back] = decoded(dead_letter(waiting)).jobs
+    assert waiting == UNVERSIONED
+    assert moved_back.modified == UNVERSIONED.modified
+    assert moved_back.id == UNVERSIONED.id
 
 
 def test_a_purchase_survives_its_message() -> None:
@@ -246,6 +347,7 @@ MALFORMED_MESSAGES = [
     pytest.param('{"job": {"bucket": "photos-in", "key": "a.jpg", "version_id": 7}}', id="version that is no text"),
     pytest.param('{"job": {"bucket": "photos-in", "key": "a.jpg", "etag": {}}}', id="etag that is no text"),
     pytest.param('{"job": {"bucket": "photos-in", "key": "a.jpg", "size": "1"}}', id="size that is no number"),
+    pytest.param('{"job": {"bucket": "photos-in", "key": "a.jpg", "modified": "1"}}', id="modified that is no number"),
     pytest.param('{"job": {"bucket": "photos-in", "key": "a.jpg"}, "failed_at": 7}', id="time that is no text"),
     pytest.param('{"job": {"bucket": "photos-in", "key": "a.jpg"}, "purchase": "x"}', id="purchase that is text"),
     pytest.param('{"job": {"bucket": "photos-in", "key": "a.jpg"}, "purchase": {"links": []}}', id="half a purchase"),
@@ -275,12 +377,24 @@ def test_a_malformed_message_that_is_moved_back_unmended_does_not_grow() -> None
 
 def test_duplicate_events_of_an_upload_are_one_job() -> None:
     """Rows 1 and 3."""
-    put, multipart, message = (
+    put, eventbridge, multipart, message = (
         from_event(s3_event(s3_record()), BUCKET).jobs[0],
+        from_event(eventbridge_event(), BUCKET).jobs[0],
         from_event(s3_event(s3_record(name="ObjectCreated:CompleteMultipartUpload", sequencer="1")), BUCKET).jobs[0],
         decoded({"job": {"bucket": BUCKET, "key": "shoes/red.jpg", "version_id": "v1"}}).jobs[0],
     )
-    assert put.id == multipart.id == message.id
+    assert put.id == eventbridge.id == multipart.id == message.id
+
+
+def test_without_versions_an_upload_is_told_by_its_bytes_and_its_time() -> None:
+    assert replace(UNVERSIONED, size=None).id == UNVERSIONED.id
+    assert replace(UNVERSIONED, modified=1_790_000_001).id != UNVERSIONED.id
+    assert replace(UNVERSIONED, etag="e2").id != UNVERSIONED.id
+
+
+def test_a_version_alone_tells_an_upload() -> None:
+    """What the reconciler finds in a listing and what an event says are the same job."""
+    assert replace(JOB, etag=None, modified=1_790_000_000).id == JOB.id
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Attempt:
         """Write `changes`, leave the upload until it is due, and raise `wait`."""
         self.let_go(wait.due_at, **changes)
         now = self.app.clock.now()
-        paid_seconds = now - self.record.paid_at if self.record.state is State.PAID else 0.0
+        paid_seconds = now - self.record.paid_at if self.record.paid_at else 0.0
         self.app.metrics.waiting(now - self.record.created_at, paid_seconds)
         raise wait
 

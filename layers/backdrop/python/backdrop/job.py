@@ -48,6 +48,11 @@ class Job:
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
     @property
+    def is_identified(self) -> bool:
+        """Whether it is told apart from other uploads of its key; where a bucket keeps no versions, no event does."""
+        return self.version_id is not None or self.modified is not None
+
+    @property
     def is_skipped(self) -> bool:
         """Folder markers and empty objects are no photos and no failures."""
         return self.key.endswith("/") or self.size == 0
@@ -86,14 +91,17 @@ def from_event(event: Mapping[str, Any], input_bucket: str) -> Decoded:
 
     Removals, test events and events without records hold none.
     """
-    is_from_eventbridge = "detail-type" in event
-    records, decode = ([event], _from_eventbridge) if is_from_eventbridge else (event.get("Records"), _from_s3_record)
+    # By itself, so that one that is malformed doesn't cost the others, and can be moved back when it is understood.
+    if "detail-type" in event:
+        events, decode = [event], _from_eventbridge
+    else:
+        events, decode = [{"Records": [record]} for record in event.get("Records") or []], _from_s3_event
     decoded = Decoded()
-    for record in records or []:
+    for each in events:
         try:
-            decoded.jobs.extend(decode(record, input_bucket))
+            decoded.jobs.extend(decode(each, input_bucket))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            decoded.malformed.append(_malformed(json.dumps(record), error))
+            decoded.malformed.append(_malformed(json.dumps(each), error))
     return decoded
 
 
@@ -119,7 +127,8 @@ def _malformed(body: str, error: Exception) -> Malformed:
     return Malformed(body, f"not a message that Backdrop knows: {missing}")
 
 
-def _from_s3_record(record: Mapping[str, Any], input_bucket: str) -> Iterator[Job]:
+def _from_s3_event(event: Mapping[str, Any], input_bucket: str) -> Iterator[Job]:
+    [record] = event["Records"]
     version = record["eventVersion"]
     if not version.startswith("2."):
         raise ValueError(f"S3 event version {version}; 2.x is understood")

@@ -28,6 +28,12 @@ class Outcome:
     outputs: tuple[dict[str, Any], ...] = ()
 
 
+def identified(job: Job, app: App) -> Job:
+    """The job as it has to come back, should it: about this very upload, whatever becomes of its object."""
+    logger.set_correlation_id(job.id)
+    return app.storage.resolve(job)
+
+
 def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     """Process one job as far as it goes now; one that can't succeed is dead-lettered.
 
@@ -39,9 +45,8 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
         logger.info("skipped: a folder marker or an empty object", key=job.key)
         return Outcome(job, "SKIPPED")
     try:
-        if job.version_id is None and job.modified is None:
-            job = app.storage.resolve(job)
-            logger.set_correlation_id(job.id)
+        if not job.is_identified:
+            raise Superseded("the object is gone")
         record = _process(job, app, owner, ends_at)
     except NotYet as wait:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
@@ -122,6 +127,7 @@ def _go_on(attempt: Attempt) -> Record:
         attempt.save(state=State.UNKNOWN, replays=0 if is_fresh else 1)
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
+        attempt.save(state=State.UNKNOWN)  # told once, however long it waits from here on
     inline: tuple[bytes, ...] = ()
     if attempt.record.state in (State.CALLING, State.UNKNOWN):
         inline = replay(attempt)

@@ -48,7 +48,7 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
             if record is not None and _is_done_with(record):
                 continue
             waiting = max(waiting, now - upload.modified)
-            if record is not None and record.state is State.PAID:
+            if record is not None and record.paid_at:
                 paid = max(paid, now - record.paid_at)
             if record is None or _is_stuck(record, now):
                 _enqueue(upload.job, app, owner)
@@ -79,4 +79,4 @@ def _enqueue(job: Job, app: App, owner: str) -> None:
             app.ledger.release(record, app.clock.now() + alone, enqueued=record.enqueued + 1)
     except NotYet:
         pass  # somebody is on it after all; the message finds nothing to do
-    logger.warning("enqueued: its notification or message was lost", key=job.key, job_id=job.id)
+    logger.warning("enqueued: its notification or message was lost", key=job.key, correlation_id=job.id)

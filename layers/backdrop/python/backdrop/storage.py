@@ -46,10 +46,10 @@ class Storage:
         self._output_bucket = output_bucket
 
     def resolve(self, job: Job) -> Job:
-        """The job with the identity of the key's current object. Raises Superseded when it is gone."""
-        head = self._head(job.bucket, job.key)
+        """The job with the identity of the key's current object; as it is when it has one or the object is gone."""
+        head = None if job.is_identified else self._head(job.bucket, job.key)
         if head is None:
-            raise Superseded("the object is gone")
+            return job
         version_id, etag, modified = _identity(head)
         return replace(job, version_id=version_id, etag=etag, modified=modified, size=head["ContentLength"])
 
