@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: demo test up down check lint types audit unit integration e2e least-privilege lock setup clean
+.PHONY: demo test up down check lint types audit unit integration e2e least-privilege bench lock setup clean
 
 demo: setup ## Upload sample photos to a local stack, wait, and show before and after.
 	$(PYTHON) -m tools.demo
@@ -48,6 +48,9 @@ e2e: setup
 
 least-privilege: setup ## Take every permission of the functions' roles away, one by one, and see what goes wrong.
 	$(PYTHON) -m tools.least_privilege
+
+bench: setup ## Measure everything anew, into docs/benchmarks.md; best on a machine that does nothing else.
+	$(PYTHON) -m tools.bench
 
 lock: | $(UV) ## After changing pyproject.toml: the lock, and from it the layer's requirements.
 	$(UV) lock

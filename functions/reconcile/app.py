@@ -8,7 +8,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from backdrop.handling import ends_at, new_owner
 from backdrop.log import logger
 from backdrop.reconcile import reconcile
-from backdrop.wiring import app
+from backdrop.wiring import app, prepare
+
+prepare()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -9,9 +9,11 @@ from backdrop.job import from_event
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, identified, run
 from backdrop.queues import backoff
-from backdrop.wiring import app
+from backdrop.wiring import app, prepare
 
 UNFORESEEN_SECONDS = (5.0, 30.0)
+
+prepare()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -11,11 +11,13 @@ from backdrop.job import from_message
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, identified, run
 from backdrop.queues import backoff
-from backdrop.wiring import app
+from backdrop.wiring import app, prepare
 
 UNFORESEEN_SECONDS = (5.0, 900.0)
 OLD_SECONDS = 5 * 86400.0  # of 14 days that the queue keeps a message
 OLD_RECEIVES = 500  # of maxReceiveCount 1000
+
+prepare()
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -31,9 +33,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             logger.exception("unforeseen; the message comes back", error=type(error).__name__)
             it.metrics.unforeseen()
             due_in = backoff(int(message["attributes"]["ApproximateReceiveCount"]), *UNFORESEEN_SECONDS)
-        if due_in is not None:
-            _hide(message, due_in, it)
-            failures.append({"itemIdentifier": message["messageId"]})
+        if due_in is None:
+            continue
+        if _is_old(message, it):
+            it.queues.renew(message["body"], due_in)
+            continue
+        _hide(message, due_in, it)
+        failures.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failures}
 
 
@@ -52,10 +58,7 @@ def _process(message: dict[str, Any], it: App, owner: str, until: float) -> floa
     for job in jobs:
         outcome = run(job, it, owner, until)
         if outcome.due_at is not None:
-            seconds = max(0.0, outcome.due_at - it.clock.now())
-            if not _is_old(message, it):
-                return seconds
-            it.queues.retry(outcome.job, seconds)
+            return max(0.0, outcome.due_at - it.clock.now())
     return None
 
 

@@ -99,6 +99,7 @@ class World:
         self.trigger_function = handler("replace_background")
         self.retry_function = handler("retry")
         self.reconcile_function = handler("reconcile")
+        self.restart()  # the environment may still be changed
         self.s3.create_bucket(Bucket=INPUT)
         self.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Enabled"})
         self.s3.create_bucket(Bucket=OUTPUT)

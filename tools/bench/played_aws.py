@@ -76,6 +76,7 @@ class PlayedDynamoDB:
     def __init__(self, time: PlayedTime, bill: Bill) -> None:
         self._time, self._bill = time, bill
         self._hot: dict[str, Bucket] = {}
+        self._seconds: Counter[int] = Counter()
         self.table = PlayedTable(self._wrote)
 
     def get_item(self, **arguments: Any) -> Any:
@@ -103,6 +104,8 @@ class PlayedDynamoDB:
         for tries in range(4):
             if bucket.take():
                 self._bill.counts["writes of the pace"] += 1
+                self._seconds[int(self._time.now)] += 1
+                self._bill.peak("writes of the pace", self._seconds[int(self._time.now)])
                 return
             self._bill.counts["writes of the pace refused"] += 1
             self._time.sleep(random.uniform(0, min(20, 2**tries)))

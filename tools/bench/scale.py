@@ -27,6 +27,7 @@ from backdrop.pace import Pace
 from backdrop.queues import Queues
 from backdrop.settings import Settings
 from backdrop.storage import Storage
+from tools.bench.money import costs
 from tools.bench.played_aws import (
     Bill,
     PlayedDynamoDB,
@@ -221,7 +222,7 @@ def played(scenario: Scenario) -> dict[str, Any]:
     play.run()
     arrived = {upload(number, "in").key + ".png": START + number / UPLOADS_A_SECOND for number in range(play.uploads)}
     waits = [at - arrived[key] for key, at in play.s3.stored.items()]
-    ideal = scenario.uploads * 60 / scenario.rpm + scenario.extra_seconds
+    ideal = scenario.uploads * 60 / scenario.rpm + scenario.extra_seconds + MEAN_CALL_SECONDS
     answers = play.gateway.answers
     counts = play.bill.counts
     return {
@@ -240,6 +241,36 @@ def played(scenario: Scenario) -> dict[str, Any]:
         "lambda seconds": play.bill.lambda_seconds / scenario.uploads,
         "most": dict(play.bill.most),
         "took": real_time.time() - began,
+    }
+
+
+EXPLAINED = """The project's own handlers, pace, ledger, queues and settling of errors on played time. S3, Lambda, SQS,
+DynamoDB and the gateway are played with their limits: 1,000 concurrent executions, 1,000 writes a second to one item,
+120,000 messages in flight, a strict number of calls in any minute. Calls take 4 to 60 seconds, 12 on average; 1 % fail
+with 5xx. *ideal* is the uploads' share of the limit, and one call."""
+
+
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """What of a played scenario goes into the table."""
+    answers = result["answers"]
+    wasted = sum(count for status, count in answers.items() if status != "200")
+    most = result["most"]
+    return {
+        "uploads": result["uploads"],
+        "calls/min": result["rpm"],
+        "trouble": result["scenario"],
+        "drain / ideal": result["drain / ideal"],
+        "stored": result["stored"],
+        "paid": result["paid"],
+        "dead letters": result["dead letters"],
+        "429": answers.get("429", 0),
+        "calls without an image": wasted,
+        "invocations an upload": result["invocations"],
+        "AWS USD / 1,000": sum(costs(result).values()) * 1000,
+        "longest wait (h)": result["oldest"] / HOUR,
+        "concurrent executions": most.get("concurrent executions", 0),
+        "in flight": most.get("messages in flight", 0),
+        "busiest second of the pace item": most.get("writes of the pace", 0),
     }
 
 

@@ -1,6 +1,5 @@
 """The AI gateway's images API: requests, answers and what each status means for the upload and the wallet."""
 
-import base64
 import binascii
 import json
 import math
@@ -176,7 +175,7 @@ def _is_link(value: Any) -> bool:
 def _decoded(text: Any) -> bytes:
     """The bytes of base64; none for anything else."""
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)  # base64.b64decode would copy the text
     except (TypeError, ValueError, binascii.Error):
         return b""
 

@@ -52,20 +52,29 @@ def exchange(client: httpx.Client, request: httpx.Request, seconds: float, max_b
     request.extensions["timeout"] = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)).as_dict()
     with _Deadline(seconds) as deadline:
         request.extensions["trace"] = deadline.watch
-        response = client.send(request, stream=True)
         try:
-            body = bytearray()
-            for chunk in response.iter_raw():
-                body += chunk
-                if len(body) > max_bytes:
-                    return Response(response.status_code, response.headers, b"", is_cut=True)
-                if deadline.is_over:  # a cut connection still delivers what has arrived, which takes its time
-                    break
-        finally:
-            response.close()
-        if deadline.is_over:
-            raise httpx.ReadTimeout("the total deadline is over")
-        return Response(response.status_code, response.headers, bytes(body))
+            answer = _read(client.send(request, stream=True), max_bytes, deadline)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            if not deadline.is_over:
+                raise  # it broke by itself
+        else:
+            if answer.is_cut or not deadline.is_over:
+                return answer
+    raise httpx.ReadTimeout("the total deadline is over")
+
+
+def _read(response: httpx.Response, max_bytes: int, deadline: "_Deadline") -> Response:
+    try:
+        body = bytearray()
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > max_bytes:
+                return Response(response.status_code, response.headers, b"", is_cut=True)
+            if deadline.is_over:  # a cut connection still delivers what has arrived, which takes its time
+                break
+    finally:
+        response.close()
+    return Response(response.status_code, response.headers, bytes(body))
 
 
 class _Deadline:

@@ -31,10 +31,12 @@ class Queues:
         purchase = purchase or job.purchase
         if purchase:
             message["purchase"] = asdict(purchase)
+        self.renew(json.dumps(message), seconds)
+
+    def renew(self, body: str, seconds: float) -> None:
+        """Put a message into RetryQueue anew: SQS then forgets how old it is."""
         self._client.send_message(
-            QueueUrl=self._retry_url,
-            MessageBody=json.dumps(message),
-            DelaySeconds=_whole(seconds, MAX_DELAY_SECONDS),
+            QueueUrl=self._retry_url, MessageBody=body, DelaySeconds=_whole(seconds, MAX_DELAY_SECONDS)
         )
 
     def hide(self, receipt_handle: str, seconds: float) -> None:

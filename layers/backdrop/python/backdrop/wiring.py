@@ -1,6 +1,7 @@
-"""The composition root: clients and settings, built once a worker and on the first event, never at import."""
+"""The composition root: clients and settings, built once a worker, and never by the import of a module of the layer."""
 
 import os
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from botocore.config import Config
 from backdrop.announce import Announcer
 from backdrop.app import App
 from backdrop.clock import Clock
-from backdrop.errors import NeverSent
+from backdrop.errors import NeverSent, NotConfigured
 from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
 from backdrop.metrics import Metrics
@@ -61,6 +62,15 @@ def app() -> App:
         announcer=Announcer(session.client("events", config=config)),
         metrics=Metrics(settings.stack),
     )
+
+
+def prepare() -> None:
+    """Build everything while Lambda starts the worker, with more CPU than it gives to an event.
+
+    What is not configured is told by the first event.
+    """
+    with suppress(NotConfigured):
+        app()
 
 
 def _observe(clock: Clock) -> Any:

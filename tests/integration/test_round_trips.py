@@ -1,0 +1,69 @@
+"""How often one ordinary upload goes over the network; one more is a decision, and shows up here."""
+
+from collections import Counter
+from typing import Any
+
+import botocore.client
+import httpx
+import pytest
+
+from backdrop import http
+from tests.integration.world import World, s3_event
+
+OF_A_WARM_WORKER = {
+    "s3 GetObject": 1,  # the first bytes, with the metadata
+    "s3 HeadObject": 1,  # whose result is there already
+    "s3 PutObject": 1,
+    "dynamodb UpdateItem": 3,  # CLAIMED, slot, PAID
+    "dynamodb PutItem": 2,  # CALLING, DONE
+    "events PutEvents": 1,
+    "gateway POST": 1,
+    "gateway GET": 1,
+}
+OF_A_NEW_WORKER = {
+    **OF_A_WARM_WORKER,
+    "dynamodb GetItem": 1,  # the time, and how the pace is
+    "ssm GetParameter": 1,
+}
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What went over the network since it was last cleared, by service and operation."""
+    trips: Counter[str] = Counter()
+    client: Any = botocore.client.BaseClient
+    call, exchange = client._make_api_call, http.exchange
+
+    def counted_call(self: Any, operation: str, arguments: Any) -> Any:
+        trips[f"{self.meta.service_model.service_name} {operation}"] += 1
+        return call(self, operation, arguments)
+
+    def counted_exchange(client: httpx.Client, request: httpx.Request, *limits: Any) -> http.Response:
+        trips[f"gateway {request.method}"] += 1
+        return exchange(client, request, *limits)
+
+    monkeypatch.setattr(client, "_make_api_call", counted_call)
+    monkeypatch.setattr(http, "exchange", counted_exchange)
+    return trips
+
+
+def test_an_ordinary_upload_makes_no_more_round_trips_than_these(
+    world: World, photo: bytes, trips: Counter[str]
+) -> None:
+    world.upload("first of the day.jpg", photo, prompt="a beach")
+    world.restart()
+    world.app.clock.is_set = False
+    for key, expected in {"second.jpg": OF_A_NEW_WORKER, "third.jpg": OF_A_WARM_WORKER}.items():
+        event = s3_event(world.put(key, photo, prompt="a beach"))
+        trips.clear()
+        answer = world.invoke(world.trigger_function, event)
+        world.app.clock.is_set = True
+        assert answer["uploads"][0]["state"] == "DONE"
+        assert dict(trips) == expected
+
+
+def test_a_duplicate_event_makes_one_round_trip(world: World, photo: bytes, trips: Counter[str]) -> None:
+    job = world.upload("shoes.jpg", photo, prompt="a beach")
+    trips.clear()
+    world.notify(job)
+    assert dict(trips) == {"dynamodb UpdateItem": 1}

@@ -1,0 +1,60 @@
+"""What a cold start has to import; tools/bench/cold.py says what that takes."""
+
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_settings import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+SITE = Path(sysconfig.get_path("purelib"))
+RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six")
+LAYER = re.findall(r"^([\w-]+)==", (ROOT / "layers/dependencies/requirements.txt").read_text(), re.MULTILINE)
+
+# Beyond the standard library, and a few more than there are: httpx and boto3 may grow a little.
+MOST_MODULES = 330
+NEVER = {
+    *("openai", "httpx2", "requests", "aiohttp", "pydantic", "fastjsonschema", "aws_xray_sdk", "datadog_lambda"),
+    *("PIL", "numpy", "click", "rich", "pygments", "moto"),
+    *("aws_lambda_powertools.event_handler", "aws_lambda_powertools.utilities.batch"),
+    *("aws_lambda_powertools.utilities.idempotency", "aws_lambda_powertools.utilities.parser"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a function can import: the layers' packages and what the Lambda runtime brings."""
+    folder = tmp_path_factory.mktemp("importable")
+    (folder / "backdrop").symlink_to(ROOT / "layers/backdrop/python/backdrop")
+    for name in {*LAYER, *RUNTIME}:
+        for part in {file.parts[0] for file in distribution(name).files or []} - {"..", "__pycache__"}:
+            (folder / part).symlink_to(SITE / part)
+    return folder
+
+
+def imported(folder: Path, function: str) -> set[str]:
+    """The modules beyond the standard library that a fresh process has when its handler is ready."""
+    code = "import json, sys; sys.path[:0] = sys.argv[1:]; import app; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, *("-I", "-S", "-B", "-c", code), str(ROOT / "functions" / function), str(folder)],
+        env=ENVIRONMENT | {"AWS_DEFAULT_REGION": "us-east-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return {name for name in json.loads(done.stdout) if name.partition(".")[0] not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("function", ["replace_background", "retry", "reconcile"])
+def test_a_cold_start_imports_no_more_than_it_needs(folder: Path, function: str) -> None:
+    modules = imported(folder, function)
+    assert modules & NEVER == set()
+    assert len(modules) <= MOST_MODULES, sorted(modules)

@@ -1,0 +1,131 @@
+"""`python -m tools.bench`: every measurement, one after the other, into docs/benchmarks.md and its picture.
+
+Takes about half an hour on a machine that does nothing else; `--quick` takes fewer samples and leaves out the largest
+simulations.
+"""
+
+import argparse
+import logging
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from backdrop.log import logger
+from tools.bench import bulk, cold, memory, money, scale, warm
+from tools.bench.chart import chart
+from tools.bench.report import table
+from tools.bench.workers import ALTERNATIVE, FLOOR, OURS, benched
+from tools.local_stack import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "benchmarks.svg"
+PACKAGES = ("boto3", "httpx", "aws-lambda-powertools", "openai", "ministack")
+
+HEAD = """# Benchmarks
+
+Made by `make bench`. *ours* is Backdrop. *alternative* is what the model's page leads to: a function with the OpenAI
+SDK and boto3 that sends the photo inline and keeps the result in memory. *floor* is the bare calls (HEAD, POST, GET,
+PUT) with botocore and httpx. Neither of them keeps a ledger, a pace or a promise. Functions take turns, and shares are
+medians of the single turns: they hold on other machines, milliseconds don't.
+
+{machine}
+
+![Beside the alternative](benchmarks.svg)
+"""
+
+
+def machine() -> str:
+    """What it was measured on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    return f"{when}; {os.cpu_count()} cores of {model}; Python {platform.python_version()}; {versions}."
+
+
+def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Title, text and rows of each measurement, as they come."""
+    samples = 5 if quick else 20
+    with benched() as bench:
+        yield (
+            "Cold start",
+            "From the start of a process to a handler that is ready, and to its first result stored.",
+            [row for compiled in (False, True) for row in cold.rows(bench, samples, compiled)],
+        )
+        yield "What our imports take", "By package, with all clients built.", cold.imports(bench)
+        yield (
+            "A warm upload against the local stack",
+            "Without the time of the POST. A round trip to the emulator's DynamoDB takes as long as one to its S3.",
+            warm.over_http(bench, samples),
+        )
+        yield (
+            "A warm upload by itself",
+            "CPU time, with AWS and the gateway played inside of the process; and with what AWS typically takes.",
+            warm.in_process(bench, samples),
+        )
+        yield (
+            "Memory",
+            "The most that a process has had after two uploads, in millions of bytes.",
+            memory.rows(bench),
+        )
+    yield (
+        "Three hundred uploads at once",
+        f"On the local stack, {bulk.CALLS_A_SECOND} calls a second allowed, {bulk.CALL_SECONDS} s a call.",
+        bulk.rows(),
+    )
+    logger.setLevel(logging.CRITICAL)
+    most = 1_000 if quick else 1_000_000
+    played = [scale.played(scenario) for scenario in scale.SCENARIOS if scenario.uploads <= most]
+    yield "Scale, played", scale.EXPLAINED, [scale.summary(each) for each in played]
+    usual = next(each for each in played if each["rpm"] == 600)
+    yield "What AWS asks for", money.EXPLAINED, money.rows(usual)
+
+
+def picture(rows: dict[str, list[dict[str, Any]]]) -> str:
+    """Ours beside the others."""
+    cold_rows = [row for row in rows["Cold start"] if row["function"] in (OURS, ALTERNATIVE) and not row["bytecode"]]
+    warm_rows = [
+        row for row in rows["A warm upload against the local stack"] if row["function"] in (OURS, ALTERNATIVE, FLOOR)
+    ]
+    name: Callable[[dict[str, Any]], str] = lambda row: str(row["function"])  # noqa: E731
+    return chart(
+        [
+            *((f"cold: {row['until']}", name(row), row["ms"]) for row in cold_rows),
+            *((f"warm: {row['photo MB']:g} MB", name(row), row["ms"]) for row in warm_rows),
+        ],
+        "milliseconds",
+    )
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    text = HEAD.format(machine=machine())
+    found = {}
+    for title, explained, rows in sections(quick):
+        found[title] = rows
+        part = f"\n## {title}\n\n{explained}\n\n{table(rows)}\n"
+        print(part, flush=True)
+        text += part
+    if not quick:
+        PAGE.write_text(text)
+        PICTURE.write_text(picture(found))
+        print(f"Written: {PAGE.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What AWS asks for one image, by component: counts from the simulation, at list prices."""
+
+from typing import Any
+
+EXPLAINED = """Counts from the simulation of 1,000 uploads at 600 a minute with 256 MB of memory, at the list prices of
+us-east-1, without any free tier. Alarms ($0.90), metrics and the dashboard cost the same each month however many images
+there are."""
+IMAGE_USD = 0.03
+MEMORY_GB = 0.25
+PHOTO_GB = 0.002  # 2 MB, which the gateway fetches over the internet
+LOG_GB = 6e-6  # six kilobytes: the functions' lines and Lambda's own
+
+# us-east-1, x86_64, on demand, November 2026, without any free tier; each as dollars for one.
+# https://aws.amazon.com/lambda/pricing/ and the same for dynamodb, s3, sqs, eventbridge, cloudwatch
+PRICES = {
+    "invocations": 0.20e-6,
+    "lambda seconds": 0.0000166667 * MEMORY_GB,
+    "dynamodb write units": 0.625e-6,
+    "dynamodb reads": 0.125e-6,
+    "s3 reads": 0.0004e-3,
+    "s3 writes": 0.005e-3,
+    "sqs requests": 0.40e-6,
+    "events": 1.00e-6,
+    "log gigabytes": 0.50,
+    "photo gigabytes": 0.09,
+}
+COMPONENTS = {
+    "Lambda": ("invocations", "lambda seconds"),
+    "DynamoDB": ("dynamodb write units", "dynamodb reads"),
+    "S3 requests": ("s3 reads", "s3 writes"),
+    "SQS": ("sqs requests",),
+    "EventBridge": ("events",),
+    "CloudWatch Logs": ("log gigabytes",),
+    "the photo's way to the gateway (2 MB)": ("photo gigabytes",),
+}
+
+
+def costs(played: dict[str, Any]) -> dict[str, float]:
+    """Dollars an image, by component, of one played scenario."""
+    counts = played["counts"] | {
+        "lambda seconds": played["lambda seconds"],
+        "log gigabytes": LOG_GB,
+        "photo gigabytes": PHOTO_GB,
+        "s3 writes": played["counts"]["s3 writes"] + 1,  # the upload itself
+    }
+    return {name: sum(counts[part] * PRICES[part] for part in parts) for name, parts in COMPONENTS.items()}
+
+
+def rows(played: dict[str, Any]) -> list[dict[str, Any]]:
+    """The table, with shares of the image's price."""
+    by_component = costs(played)
+    everything = {**by_component, "AWS in all": sum(by_component.values())}
+    return [
+        {
+            "component": name,
+            "USD for 1,000 images": f"{usd * 1000:.4f}",
+            "of the image's price": f"{usd / IMAGE_USD:.2%}",
+        }
+        for name, usd in everything.items()
+    ]
