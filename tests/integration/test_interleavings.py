@@ -370,11 +370,15 @@ def test_an_outage_that_swallows_answers_does_not_dead_letter_every_upload(world
     [{"ApproximateReceiveCount": "501"}, {"SentTimestamp": "1700000000000"}],
     ids=["received-often", "sent-long-ago"],
 )
+@pytest.mark.parametrize("why", ["waits", "fails"])
 def test_a_message_near_the_end_of_its_life_is_renewed(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, attributes: dict[str, str]
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, attributes: dict[str, str], why: str
 ) -> None:
     """SQS dead-letters after 1000 receives and forgets after 14 days, however good the reason to wait."""
-    world.gateway.faults([{"kind": "status", "status": 402, "times": 0}])
+    if why == "waits":
+        world.gateway.faults([{"kind": "status", "status": 402, "times": 0}])
+    else:
+        monkeypatch.setattr(world.app.storage, "inspect", None)
     message = json.loads((ROOT / "events" / "retry_message.json").read_text())["Records"][0]
     message["body"] = json.dumps({"job": world.put("a.jpg", photo, prompt="wood").as_dict()})
     message["attributes"] |= {"SentTimestamp": str(int(world.now() * 1000)), **attributes}
