@@ -14,7 +14,7 @@ def test_an_empty_wallet_costs_few_calls_and_everything_finishes_after_a_top_up(
     deployed.gateway.settings(wallet_usd=0)
     for number in range(40):
         deployed.put(f"{number}.jpg", PHOTO, prompt="wood")
-    until("all 40 waiting", lambda: len(deployed.records()) == 40, seconds=120)
+    deployed.until_known(40, seconds=60)
     until("the second probe", lambda: len(deployed.gateway.calls()) >= 2, seconds=60)
     assert len(deployed.gateway.calls()) <= 10
 
