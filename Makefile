@@ -11,7 +11,9 @@ export SAM_CLI_TELEMETRY := 0
 demo: setup ## Upload sample photos to a local stack, wait, and show before and after.
 	$(PYTHON) -m tools.demo
 
-test: check audit unit integration e2e ## Everything that a machine without Docker can run.
+test: setup ## Everything that a machine without Docker can run.
+	$(MAKE) --jobs 2 check audit
+	$(MAKE) unit integration e2e
 
 up: setup ## Keep a local stack running: AWS emulator on port 4566, stand-in gateway on 8787.
 	$(PYTHON) -m tools.local_stack up
@@ -38,10 +40,10 @@ audit: setup .local/audit ## Template, dependencies and files: what is unsafe, k
 	$(PYTHON) -m pytest -q -n 2 tests/audit
 
 unit: setup
-	$(PYTHON) -m pytest -q tests/unit
+	$(PYTHON) -m pytest -q -n 2 tests/unit
 
 integration: setup
-	$(PYTHON) -m pytest -q -n 2 tests/integration
+	$(PYTHON) -m pytest -q -n 2 --dist worksteal tests/integration
 
 e2e: setup
 	$(PYTHON) -m pytest -q tests/e2e

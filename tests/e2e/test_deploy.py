@@ -9,17 +9,19 @@ from botocore.exceptions import ClientError
 from tests.e2e.deployed import Deployed
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes()
-DEFAULT_PROMPT = "plain white"
 
 
 def test_after_a_second_deploy_uploads_are_still_noticed(deployed: Deployed) -> None:
-    deployed.stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off", DefaultPrompt=DEFAULT_PROMPT)
+    deployed.stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off", MaxAttempts=7)
 
-    deployed.put("a.jpg", PHOTO)
+    deployed.put("a.jpg", PHOTO, prompt="wood")
 
     deployed.until_stored("a.jpg.png")
-    assert deployed.gateway.charges()[0]["prompt"] == DEFAULT_PROMPT
-    deployed.stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off", DefaultPrompt="")
+    name = deployed.stack.outputs["ReplaceBackgroundFunctionName"]
+    assert (
+        deployed.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]["MAX_ATTEMPTS"]
+        == "7"
+    )
 
 
 def test_a_role_is_refused_what_it_does_not_allow(deployed: Deployed) -> None:

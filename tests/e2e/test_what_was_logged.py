@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployed import Deployed, Mailbox
-from tests.e2e.test_deploy import DEFAULT_PROMPT
 from tools.local_stack import KEY_PARAMETER, until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes()
@@ -76,7 +75,7 @@ def prompts(deployed: Deployed) -> set[str]:
             for page in deployed.s3.get_paginator("list_object_versions").paginate(Bucket=name)
             for text in pool.map(partial(prompt, name), page.get("Versions", []))
         }
-    return {DEFAULT_PROMPT, *found} - {""}
+    return found - {""}
 
 
 def ids_by_key(deployed: Deployed) -> dict[str, set[str]]:
