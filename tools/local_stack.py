@@ -274,7 +274,7 @@ def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
     text = TEMPLATE.read_text().replace('aws:SecureTransport: "false"', 'aws:SecureTransport: "true"')
     template = home / "template.yaml"
     template.write_text(re.sub(r"\b(CodeUri|ContentUri): ", lambda found: f"{found[0]}{ROOT}/", text))
-    stack = LocalStack(home, _free_port(), _free_port(), build_folder=home / "build", template=template)
+    stack = LocalStack(home, free_port(), free_port(), build_folder=home / "build", template=template)
     stack.start({"AUTH": "true"})
     try:
         yield stack
@@ -282,7 +282,8 @@ def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
         stack.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

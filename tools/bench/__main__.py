@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -98,11 +98,10 @@ def picture(rows: dict[str, list[dict[str, Any]]]) -> str:
     warm_rows = [
         row for row in rows["A warm upload against the local stack"] if row["function"] in (OURS, ALTERNATIVE, FLOOR)
     ]
-    name: Callable[[dict[str, Any]], str] = lambda row: str(row["function"])  # noqa: E731
     return chart(
         [
-            *((f"cold: {row['until']}", name(row), row["ms"]) for row in cold_rows),
-            *((f"warm: {row['photo MB']:g} MB", name(row), row["ms"]) for row in warm_rows),
+            *((f"cold: {row['until']}", row["function"], row["ms"]) for row in cold_rows),
+            *((f"warm: {row['photo MB']:g} MB", row["function"], row["ms"]) for row in warm_rows),
         ],
         "milliseconds",
     )

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tools.bench.report import free_ports, table
-from tools.local_stack import ROOT, SAMPLE_PHOTO, LocalStack, until
+from tools.bench.report import table
+from tools.local_stack import ROOT, SAMPLE_PHOTO, LocalStack, free_port, until
 
 UPLOADS = 300
 CALLS_A_SECOND = 10
@@ -19,8 +19,7 @@ PATIENCE_SECONDS = 400.0
 def measured(name: str, template: Path, **parameters: object) -> dict[str, Any]:
     """One run on a stack of its own."""
     home = Path(tempfile.mkdtemp(prefix="backdrop-bulk-"))
-    emulator, gateway = free_ports(2)
-    stack = LocalStack(home, emulator, gateway, build_folder=home / "build", template=template)
+    stack = LocalStack(home, free_port(), free_port(), build_folder=home / "build", template=template)
     stack.start()
     try:
         stack.deploy(**parameters)

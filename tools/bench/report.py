@@ -1,20 +1,7 @@
-"""What the measuring modules share: ports, and tables in Markdown."""
+"""What the measuring modules share: tables in Markdown."""
 
-import socket
 from collections.abc import Sequence
 from typing import Any
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -23,8 +23,7 @@ from typing import Any, Self
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools.bench.report import free_ports
-from tools.local_stack import ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, LocalStack
+from tools.local_stack import ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, LocalStack, free_port
 
 OURS, ALTERNATIVE, FLOOR, BARE = "ours", "alternative", "floor", "bare"
 _SITE = Path(sysconfig.get_path("purelib"))
@@ -197,9 +196,8 @@ class Bench:
 @contextmanager
 def benched() -> Iterator[Bench]:
     """A local stack of its own for measuring, deployed from the template; stopped at the block's end."""
-    emulator_port, gateway_port = free_ports(2)
     with TemporaryDirectory() as home:
-        stack = LocalStack(Path(home), emulator_port, gateway_port, build_folder=Path(home) / "build")
+        stack = LocalStack(Path(home), free_port(), free_port(), build_folder=Path(home) / "build")
         stack.start()
         try:
             # Far from where an upload would have to wait.
