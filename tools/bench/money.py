@@ -43,7 +43,7 @@ def costs(played: dict[str, Any]) -> dict[str, float]:
         "photo gigabytes": PHOTO_GB,
         "s3 writes": played["counts"]["s3 writes"] + 1,  # the upload itself
     }
-    return {name: sum(counts[part] * PRICES[part] for part in parts) for name, parts in COMPONENTS.items()}
+    return {name: sum(counts.get(part, 0) * PRICES[part] for part in parts) for name, parts in COMPONENTS.items()}
 
 
 def rows(played: dict[str, Any]) -> list[dict[str, Any]]:
