@@ -228,7 +228,8 @@ class Demo:
                 )
             )
         PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(before_after("Backdrop: before and after", _NOTE, pairs), encoding="utf-8")
+        with PAGE.open("w", encoding="utf-8") as page:
+            before_after(page, "Backdrop: before and after", _NOTE, pairs)
         print(f"\nCharged by the stand-in gateway: {counted(images, 'image')}, {dollars(usd)} (of play money)")
         print(f"Before and after, to look at:    {PAGE.relative_to(ROOT)}")
 

@@ -103,7 +103,7 @@ class LocalStack:
             "TMPDIR": str(self._fresh_folder("tmp")),
         } | (environment or {})
         python = [sys.executable, "-m"]
-        self._spawn("emulator", [*python, "ministack.app"], emulator)
+        self._spawn("emulator", [*python, "tools.emulator"], emulator)
         self._spawn("gateway", [*python, "tools.stand_in_gateway", "--port", str(ports["gateway"])])
         self._spawn("bridge", [*python, "tools.container_bridge", *map(str, ports.values())])
         self._await("emulator", f"{self.endpoint_url}/_ministack/health")

@@ -2,36 +2,54 @@
 
 import base64
 import io
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
+from tempfile import TemporaryFile
+from typing import TextIO
 
 import PIL.Image
 from PIL import ImageOps
 
-_THUMBNAIL_SIDE = 700  # pixels; about 50 KB as JPEG, so a page of twenty stays near a megabyte
+_LARGEST_SIDE, _SMALLEST_SIDE = 700, 160
+_PIXELS_A_PAGE = 250e6  # about 20 MB of ordinary photos: what a browser opens in a second or two
+_QUALITY = 80
+_MOST_PIXELS = 80_000_000  # 320 MB when they are decoded; Pillow itself warns a little above
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")  # those of uploads and results; Pillow knows many more, to no good here
 
 
 @dataclass(frozen=True)
 class Image:
-    """A picture of the page: where a browser finds it, and the key that it is shown for.
+    """A picture of the page as a `data:` URI, and the key that it is shown for.
 
-    `width` and `height` are in pixels and only keep its place until it is loaded.
+    `width` and `height` are in pixels and keep its place until it is decoded.
     """
 
     uri: str
     key: str
-    width: int = _THUMBNAIL_SIDE
-    height: int = _THUMBNAIL_SIDE
+    width: int = _LARGEST_SIDE
+    height: int = _LARGEST_SIDE
+
+
+@dataclass(frozen=True)
+class NoImage:
+    """Stands where a picture would be, with a sentence that says why there is none."""
+
+    key: str
+    why: str
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An upload and what became of it. `failure` says why `after` is empty or not complete."""
+    """An upload and what became of it. `failure` says why `after` is empty or not complete.
 
-    before: Image
-    after: tuple[Image, ...]
-    prompt: str
+    A `prompt` of None is one that can't be told any more.
+    """
+
+    before: Image | NoImage
+    after: tuple[Image | NoImage, ...]
+    prompt: str | None
     seconds: float | None = None
     cost_usd: float | None = None
     failure: str = ""
@@ -42,16 +60,46 @@ class Pair:
         return bool(self.failure) or not self.after
 
 
-def embedded(photo: bytes, key: str) -> Image:
-    """A photo as a small JPEG inside the page. Raises OSError when Pillow can't read it."""
-    with PIL.Image.open(io.BytesIO(photo)) as original:
-        picture = ImageOps.exif_transpose(original).convert("RGBA")
-    picture.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
-    flat = PIL.Image.new("RGB", picture.size, "white")  # what is transparent would become black
-    flat.paste(picture, mask=picture)
-    file = io.BytesIO()
-    flat.save(file, "JPEG", quality=82, optimize=True, progressive=True)
-    return Image("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), key, *flat.size)
+@dataclass
+class Totals:
+    """What a page shows. `cost_usd` is None when no pair's is known."""
+
+    photos: int = 0
+    images: int = 0
+    failed: int = 0
+    cost_usd: float | None = None
+
+    def add(self, pair: Pair) -> None:
+        """Count one more."""
+        self.photos += 1
+        self.images += len(pair.after)
+        self.failed += pair.has_failed
+        if pair.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + pair.cost_usd
+
+
+def side_for(pictures: int) -> int:
+    """The longest side of each of so many pictures, in pixels: the more there are, the smaller."""
+    return int(min(max((_PIXELS_A_PAGE / max(pictures, 1)) ** 0.5, _SMALLEST_SIDE), _LARGEST_SIDE))
+
+
+def embedded(photo: bytes, key: str, side: int = _LARGEST_SIDE) -> Image | NoImage:
+    """A photo as a small WebP inside the page. The bytes can be anything."""
+    try:
+        with PIL.Image.open(io.BytesIO(photo), formats=_FORMATS) as original:
+            if original.width * original.height > _MOST_PIXELS:
+                return NoImage(key, "It has too many pixels to be shown here.")
+            # These two would be made smaller by leaving pixels out.
+            picture = original.convert("RGBA") if original.mode in ("1", "P") else original
+            picture.thumbnail((side, side))  # first of all: a JPEG is only decoded as far as this needs
+            picture = ImageOps.exif_transpose(picture).convert("RGBA")
+        flat = PIL.Image.new("RGB", picture.size, "white")  # what is transparent would look different on a dark page
+        flat.paste(picture, mask=picture)
+        file = io.BytesIO()
+        flat.save(file, "WEBP", quality=_QUALITY)
+    except Exception:  # OSError, SyntaxError, ValueError, its own for very many pixels: Pillow doesn't say which
+        return NoImage(key, "It is no picture that can be shown here.")
+    return Image("data:image/webp;base64," + base64.b64encode(file.getvalue()).decode(), key, *flat.size)
 
 
 def dollars(usd: float) -> str:
@@ -64,59 +112,86 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def before_after(title: str, note: str, pairs: Sequence[Pair]) -> str:
-    """The page. Every text is taken as text, whatever is in it; only the URIs decide whether a network is needed."""
-    failed = sum(pair.has_failed for pair in pairs)
-    costs = [pair.cost_usd for pair in pairs if pair.cost_usd is not None]
-    facts = [
-        counted(len(pairs), "photo"),
-        counted(sum(len(pair.after) for pair in pairs), "new image"),
-        dollars(sum(costs)) if costs else "",
-        f"{failed} failed" if failed else "",
-    ]
-    return _PAGE.format(
-        title=escape(title),
-        note=escape(note),
-        facts=" · ".join(filter(None, facts)),
-        style=_STYLE,
-        pairs="\n".join(map(_article, pairs)),
-    )
+def before_after(file: TextIO, title: str, note: str, pairs: Iterable[Pair]) -> Totals:
+    """Write the page, with no more than one pair in memory. Every text is taken as text, whatever is in it."""
+    totals, failed = Totals(), []
+    with TemporaryFile("w+", encoding="utf-8") as articles:  # what is above them on the page is known behind them
+        for number, pair in enumerate(pairs, 1):
+            totals.add(pair)
+            if pair.has_failed:
+                failed.append(f'<li><a href="#pair-{number}" dir="auto">{escape(pair.before.key)}</a></li>')
+            articles.write(_article(number, pair))
+        articles.seek(0)
+        file.write(
+            _TOP.format(
+                title=escape(title),
+                note=escape(note),
+                facts=" · ".join(_facts(totals)),
+                failed=f"<nav><b>Failed</b><ul>{''.join(failed)}</ul></nav>" if failed else "",
+                style=_STYLE,
+            )
+        )
+        shutil.copyfileobj(articles, file)
+    file.write(_BOTTOM)
+    return totals
 
 
-def _article(pair: Pair) -> str:
+def _facts(totals: Totals) -> list[str]:
+    facts = [counted(totals.photos, "photo"), counted(totals.images, "new image")]
+    if totals.cost_usd is not None:
+        facts.append(dollars(totals.cost_usd))
+    if totals.failed:
+        facts.append(f"{totals.failed} failed")
+    return facts
+
+
+def _article(number: int, pair: Pair) -> str:
     shape = "wide" if len(pair.after) > 1 else ""
     figures = [_figure("Before", pair.before)]
-    for number, image in enumerate(pair.after, 1):
-        figures.append(_figure("After" if len(pair.after) == 1 else f"After {number}", image))
+    for index, image in enumerate(pair.after, 1):
+        figures.append(_figure("After" if len(pair.after) == 1 else f"After {index}", image))
     if pair.has_failed:
-        figures.append(f'<p class="failure"><b>No result</b> {escape(pair.failure or "The reason is not known.")}</p>')
+        what = "Not complete" if pair.after else "No result"
+        figures.append(f'<p class="failure"><b>{what}</b> {escape(pair.failure or "The reason is not known.")}</p>')
     facts = [
-        f"{pair.seconds:.1f} s" if pair.seconds is not None else "",
+        _duration(pair.seconds) if pair.seconds is not None else "",
         dollars(pair.cost_usd) if pair.cost_usd is not None else "",
     ]
-    prompt = f'<h2 dir="auto">{escape(pair.prompt)}</h2>' if pair.prompt.strip() else '<h2 class="none">No prompt</h2>'
     return (
-        f'<article class="{shape}">\n<header>{prompt}<p>{" · ".join(filter(None, facts))}</p></header>\n'
-        f'<div class="pictures">\n{chr(10).join(figures)}\n</div>\n</article>'
+        f'<article id="pair-{number}" class="{shape}">\n'
+        f"<header>{_prompt(pair.prompt)}<p>{' · '.join(filter(None, facts))}</p></header>\n"
+        f'<div class="pictures">\n{chr(10).join(figures)}\n</div>\n</article>\n'
     )
 
 
-def _figure(label: str, image: Image) -> str:
+def _prompt(prompt: str | None) -> str:
+    if prompt is None:
+        return '<h2 class="none">The prompt can\'t be told any more</h2>'
+    return f'<h2 dir="auto">{escape(prompt)}</h2>' if prompt.strip() else '<h2 class="none">No prompt</h2>'
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _figure(label: str, image: Image | NoImage) -> str:
     key = escape(image.key)
-    lazy = "" if image.uri.startswith("data:") else ' loading="lazy"'  # what is in the page needs no loading
-    return (
-        f'<figure><img src="{escape(image.uri)}" alt="{label}: {key}" width="{image.width}" height="{image.height}"'
-        f"{lazy}>"
-        f'<figcaption><b>{label}</b> <span dir="auto">{key}</span></figcaption></figure>'
-    )
+    if isinstance(image, NoImage):
+        picture = f'<p class="missing">{escape(image.why)}</p>'
+    else:
+        picture = (
+            f'<img src="{escape(image.uri)}" alt="{label}: {key}" width="{image.width}" height="{image.height}"'
+            ' decoding="async">'
+        )
+    return f'<figure>{picture}<figcaption><b>{label}</b> <span dir="auto">{key}</span></figcaption></figure>'
 
 
 # The policy is a second net under the escaping: whatever gets into the page, nothing in it runs or is sent.
-_PAGE = """<!doctype html>
+_TOP = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src * data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
@@ -127,10 +202,12 @@ _PAGE = """<!doctype html>
 <h1>{title}</h1>
 <p class="facts">{facts}</p>
 <p class="note">{note}</p>
+{failed}
 </header>
 <main>
-{pairs}
-</main>
+"""
+
+_BOTTOM = """</main>
 </body>
 </html>
 """
@@ -146,7 +223,7 @@ _STYLE = """
     --bad: #f2988a; --bad-page: #33211f; --note-page: #29292d;
   }
 }
-* { box-sizing: border-box; margin: 0; }
+* { box-sizing: border-box; margin: 0; scrollbar-width: thin; }
 body {
   max-width: 1240px; margin: 0 auto; padding: clamp(16px, 3vw, 40px); background: var(--page); color: var(--text);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
@@ -156,17 +233,23 @@ h1 { font-size: clamp(24px, 3vw, 32px); line-height: 1.2; letter-spacing: -0.01e
 h2 { font-size: 16px; line-height: 1.4; font-weight: 600; white-space: pre-line; }
 .top { margin-bottom: clamp(16px, 2.5vw, 28px); }
 .facts { margin-top: 6px; color: var(--soft); }
-.note { margin-top: 16px; padding: 10px 14px; border-radius: 8px; background: var(--note-page); }
+.note, nav { margin-top: 16px; padding: 10px 14px; border-radius: 8px; background: var(--note-page); }
+nav { max-height: 220px; overflow-y: auto; background: var(--bad-page); color: var(--bad); font-size: 14px; }
+nav ul { padding: 0; list-style: none; }
+nav a { color: inherit; }
 main {
   display: grid; gap: clamp(14px, 2vw, 24px); grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr));
 }
 article {
   padding: clamp(12px, 1.5vw, 18px); border: 1px solid var(--line); border-radius: 12px; background: var(--card);
+  content-visibility: auto; contain-intrinsic-height: auto 440px; /* what is out of sight costs no time */
 }
+article:target { outline: 3px solid var(--bad); scroll-margin: 12px; }
 article.wide { grid-column: 1 / -1; }
 article header {
   display: flex; gap: 16px; justify-content: space-between; align-items: baseline; margin-bottom: 12px;
 }
+article h2 { max-height: 8.4em; overflow-y: auto; }
 article header p { flex: none; color: var(--soft); font-size: 14px; font-variant-numeric: tabular-nums; }
 .none { color: var(--soft); font-style: italic; font-weight: 400; }
 .pictures { display: grid; gap: 12px; grid-template-columns: 1fr 1fr; align-items: start; }
@@ -174,7 +257,11 @@ article header p { flex: none; color: var(--soft); font-size: 14px; font-variant
 img { display: block; width: 100%; height: auto; border-radius: 8px; background: var(--line); }
 figcaption { margin-top: 6px; color: var(--soft); font-size: 13px; line-height: 1.4; }
 figcaption b { color: var(--text); font-weight: 600; }
-figcaption span { display: block; }
+figcaption span { display: block; max-height: 5.6em; overflow-y: auto; }
+.missing {
+  display: grid; place-content: center; aspect-ratio: 4 / 3; padding: 14px; border-radius: 8px;
+  background: var(--note-page); color: var(--soft); font-size: 14px; text-align: center;
+}
 .failure {
   align-self: stretch; padding: 14px; border-radius: 8px; background: var(--bad-page); color: var(--bad);
   font-size: 14px;
@@ -183,5 +270,8 @@ figcaption span { display: block; }
 @media (max-width: 560px) {
   .wide figure:first-child:nth-last-child(odd) { grid-column: 1 / -1; }
 }
-@media print { article { break-inside: avoid; } }
+@media print {
+  article { break-inside: avoid; content-visibility: visible; }
+  nav, article h2, figcaption span { max-height: none; }
+}
 """

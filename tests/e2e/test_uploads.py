@@ -105,3 +105,14 @@ def test_folder_markers_and_empty_objects_are_skipped(deployed: Deployed) -> Non
 
     assert [item["key"] for item in deployed.records()] == [f"{deployed.folder}behind.jpg"]
     assert deployed.dead_letters() == []
+
+
+def test_a_prompt_txt_serves_the_photos_below_that_bring_no_prompt(deployed: Deployed) -> None:
+    deployed.put("prompt.txt", "une plage, à midi\n".encode())
+    deployed.put("shoes/a.jpg", photo())
+
+    deployed.until_stored("shoes/a.jpg.png")
+
+    assert [charge["prompt"] for charge in deployed.gateway.charges()] == ["une plage, à midi"]
+    assert [item["key"] for item in deployed.records()] == [f"{deployed.folder}shoes/a.jpg"]
+    assert deployed.dead_letters() == []

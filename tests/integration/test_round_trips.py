@@ -67,3 +67,16 @@ def test_a_duplicate_event_makes_one_round_trip(world: World, photo: bytes, trip
     trips.clear()
     world.notify(job)
     assert dict(trips) == {"dynamodb UpdateItem": 1}
+
+
+def test_a_prompt_txt_is_read_once_for_the_photos_of_its_folder(
+    world: World, photo: bytes, trips: Counter[str]
+) -> None:
+    world.upload("first of the day.jpg", photo, prompt="a beach")
+    world.put("shoes/prompt.txt", b"a beach")
+    for key, looks in {"shoes/red.jpg": 1, "shoes/blue.jpg": 0}.items():
+        event = s3_event(world.put(key, photo))
+        trips.clear()
+        answer = world.invoke(world.trigger_function, event)
+        assert answer["uploads"][0]["state"] == "DONE"
+        assert dict(trips) == OF_A_WARM_WORKER | {"s3 GetObject": 1 + looks}

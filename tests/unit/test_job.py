@@ -421,8 +421,16 @@ def test_another_upload_is_another_job(one: Job, other: Job) -> None:
         ("red.jpg", 0, True),
         ("red.jpg", 1, False),
         ("red.jpg", None, False),
+        ("prompt.txt", 10, True),
+        ("shoes/red/prompt.txt", None, True),
+        ("prompt.txt.jpg", 10, False),
+        ("prompt.txt/red.jpg", 10, False),
+        ("my prompt.txt", 10, False),
+        ("Prompt.txt", 10, False),
     ],
 )
-def test_folder_markers_and_empty_objects_are_skipped(key: str, size: int | None, is_skipped: bool) -> None:
+def test_folder_markers_empty_objects_and_prompt_files_are_skipped(
+    key: str, size: int | None, is_skipped: bool
+) -> None:
     """Row 5."""
     assert Job(BUCKET, key, "v1", "e1", size).is_skipped == is_skipped

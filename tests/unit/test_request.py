@@ -13,6 +13,11 @@ def b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def no_file() -> str:
+    """No folder has a prompt.txt."""
+    return ""
+
+
 def word(text: str) -> str:
     """One RFC 2047 encoded word."""
     return f"=?UTF-8?B?{b64(text)}?="
@@ -52,7 +57,7 @@ LONG = "Strand bei Sonnenuntergang, Möwen über grünem Wasser, 海辺の夕暮
 )
 def test_a_prompt_is_decoded_exactly_once(stored: str, prompt: str) -> None:
     """Row 14."""
-    assert read_request({"prompt": stored}, "") == Request(prompt, 1, None)
+    assert read_request({"prompt": stored}, no_file, "") == Request(prompt, 1, None)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_a_prompt_is_decoded_exactly_once(stored: str, prompt: str) -> None:
 def test_a_broken_encoding_is_an_invalid_option_and_not_the_default_prompt(stored: str) -> None:
     """Row 15."""
     with pytest.raises(Rejected) as rejected:
-        read_request({"prompt": stored}, "the default")
+        read_request({"prompt": stored}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
     assert rejected.value.billed == "no"
 
@@ -94,7 +99,7 @@ def test_a_broken_encoding_is_an_invalid_option_and_not_the_default_prompt(store
 )
 def test_prompt_b64_is_base64_of_utf_8(metadata: dict[str, str], prompt: str) -> None:
     """Row 14."""
-    assert read_request(metadata, "").prompt == prompt
+    assert read_request(metadata, no_file, "").prompt == prompt
 
 
 @pytest.mark.parametrize(
@@ -112,7 +117,7 @@ def test_prompt_b64_is_base64_of_utf_8(metadata: dict[str, str], prompt: str) ->
 def test_a_broken_prompt_b64_is_an_invalid_option_whatever_prompt_says(stored: str) -> None:
     """Row 15."""
     with pytest.raises(Rejected) as rejected:
-        read_request({"prompt": "a beach", "prompt-b64": stored}, "the default")
+        read_request({"prompt": "a beach", "prompt-b64": stored}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
 
 
@@ -129,7 +134,7 @@ NO_PROMPT = [
 @pytest.mark.parametrize("metadata", NO_PROMPT)
 def test_an_upload_without_a_prompt_gets_the_default_prompt(metadata: dict[str, str]) -> None:
     """Row 13."""
-    assert read_request(metadata, " a white studio ").prompt == "a white studio"
+    assert read_request(metadata, no_file, " a white studio ").prompt == "a white studio"
 
 
 @pytest.mark.parametrize("default_prompt", ["", "  "])
@@ -137,54 +142,74 @@ def test_an_upload_without_a_prompt_gets_the_default_prompt(metadata: dict[str, 
 def test_a_prompt_is_missing_when_there_is_no_default_either(metadata: dict[str, str], default_prompt: str) -> None:
     """Row 13."""
     with pytest.raises(Rejected) as rejected:
-        read_request(metadata, default_prompt)
+        read_request(metadata, no_file, default_prompt)
     assert rejected.value.code == "missing_prompt"
+
+
+@pytest.mark.parametrize("metadata", NO_PROMPT)
+def test_an_upload_without_a_prompt_gets_its_folders_before_the_default_one(metadata: dict[str, str]) -> None:
+    assert read_request(metadata, lambda: "a forest", "a white studio").prompt == "a forest"
+
+
+@pytest.mark.parametrize("metadata", [{"prompt": "a beach"}, {"prompt-b64": b64("a beach")}])
+def test_no_folder_is_looked_at_for_an_upload_that_brings_a_prompt(metadata: dict[str, str]) -> None:
+    def look() -> str:
+        raise AssertionError
+
+    assert read_request(metadata, look, "").prompt == "a beach"
+
+
+def test_a_missing_prompt_is_told_with_all_places_where_it_could_be() -> None:
+    with pytest.raises(Rejected) as rejected:
+        read_request({}, no_file, "")
+    for place in ("metadata", "prompt.txt", "DefaultPrompt"):
+        assert place in rejected.value.message
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "\x85"])
 def test_control_characters_are_an_invalid_option(character: str) -> None:
     """Row 15."""
     with pytest.raises(Rejected) as rejected:
-        read_request({"prompt-b64": b64(f"a {character} beach")}, "the default")
+        read_request({"prompt-b64": b64(f"a {character} beach")}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
 
 
 def test_the_longest_prompt_is_accepted_and_a_longer_one_is_an_invalid_option() -> None:
     """Row 15."""
     longest = "é" * MAX_PROMPT_CHARACTERS
-    assert read_request({"prompt-b64": b64(longest)}, "").prompt == longest
+    assert read_request({"prompt-b64": b64(longest)}, no_file, "").prompt == longest
     with pytest.raises(Rejected) as rejected:
-        read_request({"prompt-b64": b64(longest + "é")}, "the default")
+        read_request({"prompt-b64": b64(longest + "é")}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
 
 
 def test_metadata_that_s3_could_not_return_is_an_invalid_option_and_not_the_default_prompt() -> None:
     """Row 15."""
     with pytest.raises(Rejected) as rejected:
-        read_request({"n": "2"}, "the default", missing=1)
+        read_request({"n": "2"}, no_file, "the default", missing=1)
     assert rejected.value.code == "invalid_option"
 
 
 def test_one_image_of_the_models_own_size_is_the_default() -> None:
-    assert read_request({"prompt": "a beach"}, "") == Request("a beach", n=1, size=None)
+    assert read_request({"prompt": "a beach"}, no_file, "") == Request("a beach", n=1, size=None)
 
 
 @pytest.mark.parametrize(("stored", "n"), [("1", 1), ("4", 4), ("8", 8), (" 2 ", 2)])
 def test_n_is_one_to_eight(stored: str, n: int) -> None:
-    assert read_request({"prompt": "a beach", "n": stored}, "").n == n
+    assert read_request({"prompt": "a beach", "n": stored}, no_file, "").n == n
 
 
 @pytest.mark.parametrize("stored", ["", "0", "9", "-1", "1.5", "NaN", "two", "1e0", "08", "8 8", "٣", "9" * 5000])
 def test_any_other_n_is_an_invalid_option(stored: str) -> None:
     """Row 16."""
     with pytest.raises(Rejected) as rejected:
-        read_request({"prompt": "a beach", "n": stored}, "")
+        read_request({"prompt": "a beach", "n": stored}, no_file, "")
     assert rejected.value.code == "invalid_option"
 
 
 @pytest.mark.parametrize(("stored", "size"), [("1024x1024", "1024x1024"), ("64x4096", "64x4096"), (" 16x16 ", "16x16")])
 def test_size_is_width_x_height(stored: str, size: str) -> None:
-    assert read_request({"prompt": "a beach", "size": stored}, "").size == size
+    assert read_request({"prompt": "a beach", "size": stored}, no_file, "").size == size
 
 
 @pytest.mark.parametrize(
@@ -209,7 +234,7 @@ def test_size_is_width_x_height(stored: str, size: str) -> None:
 def test_any_other_size_is_an_invalid_option(stored: str) -> None:
     """Row 16."""
     with pytest.raises(Rejected) as rejected:
-        read_request({"prompt": "a beach", "size": stored}, "")
+        read_request({"prompt": "a beach", "size": stored}, no_file, "")
     assert rejected.value.code == "invalid_option"
 
 
@@ -223,5 +248,5 @@ def test_a_rejection_never_repeats_the_prompt() -> None:
         {"prompt": "secretwords" * MAX_PROMPT_CHARACTERS},
     ):
         with pytest.raises(Rejected) as rejected:
-            read_request(metadata, "")
+            read_request(metadata, no_file, "")
         assert "secretwords" not in str(rejected.value)

@@ -24,6 +24,7 @@ from backdrop.ledger import Ledger
 from backdrop.log import logger
 from backdrop.metrics import Metrics
 from backdrop.pace import Pace
+from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.settings import Settings
 from backdrop.storage import Storage
@@ -109,10 +110,12 @@ class Play:
 
     def new_app(self) -> App:
         """What a new worker builds."""
+        storage = Storage(self.s3, "out")
         return App(
             settings=self.settings,
             clock=self.clock,
-            storage=Storage(self.s3, "out"),
+            storage=storage,
+            prompts=FolderPrompts(storage, self.clock),
             ledger=Ledger(self.dynamodb, "ledger", self.clock),
             pace=Pace(self.dynamodb, "ledger", self.clock, self.rpm, 0),
             gateway=self.gateway,

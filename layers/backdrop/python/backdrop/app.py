@@ -8,6 +8,7 @@ from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
 from backdrop.metrics import Metrics
 from backdrop.pace import Pace
+from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.results import Results
 from backdrop.settings import Settings
@@ -21,6 +22,7 @@ class App:
     settings: Settings
     clock: Clock
     storage: Storage
+    prompts: FolderPrompts
     ledger: Ledger
     pace: Pace
     gateway: Gateway

@@ -18,7 +18,12 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
     """Make a new call for the upload and write PAID; returns the images that came inline."""
     app = attempt.app
     upload = app.storage.inspect(attempt.job)
-    request = read_request(upload.metadata, app.settings.default_prompt, upload.missing_metadata)
+    request = read_request(
+        upload.metadata,
+        lambda: app.prompts.find(attempt.job.bucket, attempt.job.key),
+        app.settings.default_prompt,
+        upload.missing_metadata,
+    )
     app.storage.check_key(attempt.job.key, request.n)
     if 0 < app.settings.daily_image_limit < request.n:
         raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote_plus
 
+PROMPT_FILE = "prompt.txt"
+"""Base name of the objects that hold a prompt for the photos of their folder."""
+
 
 @dataclass(frozen=True)
 class Purchase:
@@ -54,8 +57,8 @@ class Job:
 
     @property
     def is_skipped(self) -> bool:
-        """Folder markers and empty objects are no photos and no failures."""
-        return self.key.endswith("/") or self.size == 0
+        """Folder markers, empty objects and `prompt.txt` are no photos and no failures."""
+        return self.key.rpartition("/")[2] in ("", PROMPT_FILE) or self.size == 0
 
     def as_dict(self) -> dict[str, Any]:
         """The `job` of a message or dead letter."""

@@ -11,6 +11,7 @@ another worker has taken the upload over or moved it on.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -289,6 +290,11 @@ class Ledger:
                 found.update((record.id, record) for record in records)
                 wanted = answer.get("UnprocessedKeys")
         return found
+
+    def all(self) -> Iterator[Record]:
+        """Every record, in no order: a scan of the whole table, for receipts."""
+        for page in self._client.get_paginator("scan").paginate(TableName=self._table):
+            yield from (_record(item) for item in page["Items"] if "state" in item)
 
     def cursor(self) -> dict[str, str] | None:
         """Where the last reconcile run stopped listing; None for the beginning."""

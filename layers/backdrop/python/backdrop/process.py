@@ -42,7 +42,7 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     """
     logger.set_correlation_id(job.id)
     if job.is_skipped:
-        logger.info("skipped: a folder marker or an empty object", key=job.key)
+        logger.info("skipped: a folder marker, an empty object or a prompt.txt", key=job.key)
         return Outcome(job, "SKIPPED")
     try:
         if not job.is_identified:

@@ -6,10 +6,12 @@ S3 notifications have no dead-letter queue, so a lost one is found here.
 from dataclasses import dataclass
 
 from backdrop.app import App
+from backdrop.clock import Clock
 from backdrop.errors import NotYet
 from backdrop.job import Job
-from backdrop.ledger import Record, State
+from backdrop.ledger import Ledger, Record, State
 from backdrop.log import logger
+from backdrop.queues import Queues
 
 YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
 OLDEST_SECONDS = 24 * 3600.0
@@ -51,7 +53,10 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
             if record is not None and record.paid_at:
                 paid = max(paid, now - record.paid_at)
             if record is None or _is_stuck(record, now):
-                _enqueue(upload.job, app, owner)
+                enqueue(upload.job, app.queues, app.ledger, app.clock, owner)
+                logger.warning(
+                    "enqueued: its notification or message was lost", key=upload.job.key, correlation_id=upload.job.id
+                )
                 seen.enqueued += 1
         seen.listed += len(page)
         seen.recent += len(recent)
@@ -70,13 +75,13 @@ def _is_stuck(record: Record, now: float) -> bool:
     return now - max(record.due_at, record.lease_until, record.updated_at) > GRACE_SECONDS
 
 
-def _enqueue(job: Job, app: App, owner: str) -> None:
-    app.queues.retry(job, MESSAGE_DELAY_SECONDS)
+def enqueue(job: Job, queues: Queues, ledger: Ledger, clock: Clock, owner: str) -> None:
+    """Put an upload into RetryQueue, and a mark into the ledger, so that it is left alone for a while."""
+    queues.retry(job, MESSAGE_DELAY_SECONDS)
     try:
-        record = app.ledger.claim(job, owner, 0.0)
+        record = ledger.claim(job, owner, 0.0)
         if not record.is_finished:
             alone = ENQUEUED_SECONDS * 2**record.enqueued
-            app.ledger.release(record, app.clock.now() + alone, enqueued=record.enqueued + 1)
+            ledger.release(record, clock.now() + alone, enqueued=record.enqueued + 1)
     except NotYet:
         pass  # somebody is on it after all; the message finds nothing to do
-    logger.warning("enqueued: its notification or message was lost", key=job.key, correlation_id=job.id)

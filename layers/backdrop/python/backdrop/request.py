@@ -1,16 +1,17 @@
-"""What the uploader asked for: object metadata → prompt and options."""
+"""What the uploader asked for: object metadata, or what stands in for its prompt → prompt and options."""
 
 import base64
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
 
 from backdrop.errors import Rejected
+from backdrop.job import PROMPT_FILE
 
-MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a DefaultPrompt may be longer than an upload's
+MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a prompt from elsewhere may be longer
 MAX_IMAGES = 8
 _ENCODED_WORD = re.compile(  # RFC 2047; Python's decoder takes broken ones and drops what it can't read
     r"=\?[\w.:*-]+\?(?:[bB]\?[A-Za-z0-9+/]+={0,2}|[qQ]\?(?:[!-<>@-~]|=[0-9A-Fa-f]{2})*)\?=", re.ASCII
@@ -28,9 +29,12 @@ class Request:
     size: str | None
 
 
-def read_request(metadata: Mapping[str, str], default_prompt: str, missing: int = 0) -> Request:
+def read_request(
+    metadata: Mapping[str, str], folder_prompt: Callable[[], str], default_prompt: str, missing: int = 0
+) -> Request:
     """Check the user metadata of an upload (keys lower-case, without `x-amz-meta-`).
 
+    Without a prompt in it, `folder_prompt` is asked for one (empty for none), then `default_prompt` is taken.
     `missing` is S3's count of metadata values that it could not return. Raises Rejected with `missing_prompt` or
     `invalid_option`.
     """
@@ -40,14 +44,22 @@ def read_request(metadata: Mapping[str, str], default_prompt: str, missing: int 
         prompt = _from_base64(metadata["prompt-b64"])
     else:
         prompt = _from_header(metadata.get("prompt", ""))
-    prompt = prompt.strip() or default_prompt.strip()
+    prompt = prompt.strip() or folder_prompt() or default_prompt.strip()
     if not prompt:
-        raise Rejected("missing_prompt", "no prompt in the object's metadata and no DefaultPrompt is set")
-    if len(prompt) > MAX_PROMPT_CHARACTERS:
-        raise _invalid(f"the prompt has {len(prompt)} characters; the most is {MAX_PROMPT_CHARACTERS}")
-    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\r\n\t" for character in prompt):
-        raise _invalid("the prompt has control characters in it")
+        raise Rejected(
+            "missing_prompt",
+            f"no prompt in the object's metadata, no {PROMPT_FILE} in its folder or above, no DefaultPrompt",
+        )
+    check_prompt(prompt, "the prompt")
     return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")))
+
+
+def check_prompt(prompt: str, name: str) -> None:
+    """Raises Rejected with `invalid_option` for a prompt that can't be sent; the message calls it `name`."""
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise _invalid(f"{name} has {len(prompt)} characters; the most is {MAX_PROMPT_CHARACTERS}")
+    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\r\n\t" for character in prompt):
+        raise _invalid(f"{name} has control characters in it")
 
 
 def _invalid(message: str) -> Rejected:

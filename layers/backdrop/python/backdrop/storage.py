@@ -50,17 +50,19 @@ class Storage:
         head = None if job.is_identified else self._head(job.bucket, job.key)
         if head is None:
             return job
-        version_id, etag, modified = _identity(head)
+        version_id, etag, modified = identity(head)
         return replace(job, version_id=version_id, etag=etag, modified=modified, size=head["ContentLength"])
 
-    def list_uploads(self, bucket: str, cursor: dict[str, str] | None) -> tuple[list[Listed], dict[str, str] | None]:
+    def list_uploads(
+        self, bucket: str, cursor: dict[str, str] | None, prefix: str = ""
+    ) -> tuple[list[Listed], dict[str, str] | None]:
         """Up to a thousand current objects from `cursor` on, and the cursor behind them; None at the end."""
-        page = self._client.list_object_versions(Bucket=bucket, **(cursor or {}))  # type: ignore[arg-type]
+        page = self._client.list_object_versions(Bucket=bucket, Prefix=prefix, **(cursor or {}))  # type: ignore[arg-type]
         listed = [
             Listed(Job(bucket, entry["Key"], version, etag, entry["Size"], modified), entry["LastModified"].timestamp())
             for entry in page.get("Versions", [])
             if entry["IsLatest"]
-            for version, etag, modified in [_identity(entry)]
+            for version, etag, modified in [identity(entry)]
         ]
         if not page["IsTruncated"]:
             return listed, None
@@ -109,6 +111,19 @@ class Storage:
             if _status(error) == 404:
                 raise Superseded("the object is gone") from None
             raise
+
+    def read_start(self, bucket: str, key: str, most: int) -> bytes:
+        """The first bytes of a key's current object, `most` at most; none when it is empty or there is no object."""
+        if len(key.encode()) > MAX_KEY_BYTES:
+            return b""  # S3 refuses to look for it
+        try:
+            found = self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{most - 1}")
+        except ClientError as error:
+            if _status(error) in (404, 416):  # 416: an empty object has no first byte
+                return b""
+            raise
+        with found["Body"] as body:
+            return body.read(most)
 
     def output_key(self, key: str, index: int, images: int, extension: str) -> str:
         """Where a result goes: `<key>.<ext>`, or `<key>.<index>.<ext>` for one of several; `index` from 1."""
@@ -180,14 +195,14 @@ class Storage:
             raise
 
 
-def _identity(entry: Any) -> tuple[str | None, str, int | None]:
+def identity(entry: Any) -> tuple[str | None, str, int | None]:
     """Version id, etag and, where there is no version id, the time of the write, of a listing's entry or an answer."""
     version_id = known_version(entry.get("VersionId"))
     return version_id, entry["ETag"].strip('"'), None if version_id else int(entry["LastModified"].timestamp())
 
 
 def _is(entry: Any, upload: Job | Record) -> bool:
-    version_id, etag, modified = _identity(entry)
+    version_id, etag, modified = identity(entry)
     if version_id or upload.version_id:
         return version_id == upload.version_id
     return (etag, modified) == (upload.etag, upload.modified)

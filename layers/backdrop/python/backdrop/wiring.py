@@ -18,6 +18,7 @@ from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
 from backdrop.metrics import Metrics
 from backdrop.pace import Pace
+from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.results import Results
 from backdrop.settings import Settings
@@ -50,10 +51,12 @@ def app() -> App:
     session = boto3.Session()
     dynamodb = session.client("dynamodb", config=config)
     dynamodb.meta.events.register("after-call.dynamodb", _observe(clock))
+    storage = Storage(session.client("s3", config=s3_config), settings.output_bucket)
     return App(
         settings=settings,
         clock=clock,
-        storage=Storage(session.client("s3", config=s3_config), settings.output_bucket),
+        storage=storage,
+        prompts=FolderPrompts(storage, clock),
         ledger=Ledger(dynamodb, settings.ledger_table, clock),
         pace=Pace(dynamodb, settings.ledger_table, clock, settings.requests_per_minute, settings.daily_image_limit),
         gateway=Gateway(settings, _api_key(SSMProvider(boto3_client=session.client("ssm", config=config)), settings)),

@@ -1,0 +1,59 @@
+"""Prompts for people who can't set metadata: a `prompt.txt` in the photo's folder or in the nearest one above it."""
+
+from backdrop.clock import Clock
+from backdrop.errors import Rejected
+from backdrop.job import PROMPT_FILE
+from backdrop.request import MAX_PROMPT_CHARACTERS, check_prompt
+from backdrop.storage import Storage
+
+REMEMBERED_SECONDS = 60.0
+MOST_REMEMBERED = 500  # of up to MAX_FILE_BYTES each: the most is 5 MB
+MAX_FILE_BYTES = 10_000  # the longest prompt in characters of four bytes, and room for what is stripped
+
+
+class FolderPrompts:
+    """What the `prompt.txt` objects of a bucket say; that there is none is remembered like a text, for a minute."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._remembered: dict[tuple[str, str], tuple[bytes, float]] = {}
+        """Content and when to look again by bucket and key, the oldest first."""
+
+    def find(self, bucket: str, key: str) -> str:
+        """The prompt for the object `key`, stripped; empty when neither its folder nor any above it has one.
+
+        Raises Rejected with `invalid_option` when the nearest one can't be used; the message names its key.
+        """
+        folders = key.split("/")[:-1]
+        for depth in range(len(folders), -1, -1):
+            file = "/".join([*folders[:depth], PROMPT_FILE])
+            if prompt := _decoded(self._content(bucket, file), file):
+                return prompt
+        return ""
+
+    def _content(self, bucket: str, file: str) -> bytes:
+        now = self._clock.now()
+        content, until = self._remembered.get((bucket, file), (b"", 0.0))
+        if now < until:
+            return content
+        content = self._storage.read_start(bucket, file, MAX_FILE_BYTES + 1)
+        self._remembered.pop((bucket, file), None)  # so that it goes to the end
+        if len(self._remembered) >= MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[bucket, file] = content, now + REMEMBERED_SECONDS
+        return content
+
+
+def _decoded(content: bytes, file: str) -> str:
+    if len(content) > MAX_FILE_BYTES:
+        raise Rejected(
+            "invalid_option",
+            f"{file} has more than {MAX_FILE_BYTES} bytes; a prompt has {MAX_PROMPT_CHARACTERS} characters at most",
+        )
+    try:
+        prompt = content.decode("utf-8-sig").strip()  # some editors begin UTF-8 with a byte order mark
+    except UnicodeDecodeError:
+        raise Rejected("invalid_option", f"{file} is not UTF-8 text") from None
+    check_prompt(prompt, f"the prompt in {file}")
+    return prompt

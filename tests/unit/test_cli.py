@@ -1,0 +1,205 @@
+"""The parts of the command `backdrop` that need no stack."""
+
+import base64
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from backdrop.request import read_request
+from backdrop.settings import Settings
+from tools.cli.commands import cli
+from tools.cli.failures import ADVICE
+from tools.cli.forecast import duration, quote
+from tools.cli.options import Setting, common
+from tools.cli.photos import Photo, find
+from tools.cli.progress import bar, side_by_side, streamed
+from tools.cli.submit import Submitted
+
+JPEG = b"\xff\xd8\xff" + bytes(100)
+NOON = 1_700_049_600.0  # of a UTC day
+
+
+def keys(photos: list[Photo]) -> list[str]:
+    return [photo.key for photo in photos]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    top = tmp_path / "shoes"
+    for name in ("red.jpg", "sub/blue.jpg", ".hidden.jpg", ".git/x.jpg"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(JPEG)
+    (top / "notes.txt").write_text("no photo")
+    return top
+
+
+def test_folder_keeps_its_name_and_tree_and_what_is_no_photo_is_counted(folder: Path) -> None:
+    (folder / "red.jpg.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "red.jpg.2.webp").write_bytes(JPEG)
+    (folder / "sub" / "large.jpg").write_bytes(JPEG + bytes(25 * 2**20))
+
+    found = find([folder], "spring/", "snow", {})
+
+    assert keys(found.photos) == ["spring/shoes/red.jpg", "spring/shoes/sub/blue.jpg"]
+    assert found.left_alone == {
+        "neither JPEG, PNG nor WebP": 1,
+        "a result of the photo beside it": 2,
+        "larger than 25 MiB": 1,
+    }
+
+
+def test_single_photo_is_uploaded_by_its_name_and_named_when_it_is_none(folder: Path) -> None:
+    assert keys(find([folder / "sub" / "blue.jpg"], "", "snow", {}).photos) == ["blue.jpg"]
+    with pytest.raises(click.UsageError, match=r"notes\.txt: neither JPEG"):
+        find([folder / "notes.txt"], "", "snow", {})
+
+
+def test_two_photos_for_one_key_are_refused(folder: Path) -> None:
+    (folder / "sub" / "red.jpg").write_bytes(JPEG)
+    with pytest.raises(click.UsageError, match=r"'red\.jpg'"):
+        find([folder / "red.jpg", folder / "sub" / "red.jpg"], "", "snow", {})
+
+
+@pytest.mark.parametrize("prompt", ["a beach", "à midi", "line one\nline two", "=?utf-8?q?no?=", "日本"])
+def test_prompt_arrives_as_it_was_written(folder: Path, prompt: str) -> None:
+    [photo, _] = find([folder], "", prompt, {"n": "2"}).photos
+
+    assert all(value.isascii() and value.isprintable() for value in photo.metadata.values())
+    assert read_request(photo.metadata, lambda: "", "").prompt == prompt
+    assert photo.images == 2
+
+
+def test_nearest_prompt_file_within_the_folder_serves_a_photo_without_another(folder: Path) -> None:
+    (folder.parent / "prompt.txt").write_text("outside")
+    assert not any(photo.has_prompt for photo in find([folder], "", None, {}).photos)
+
+    (folder / "prompt.txt").write_text("snow\n", encoding="utf-8-sig")
+    (folder / "sub" / "prompt.txt").write_text("à midi", encoding="utf-8")
+    red, blue = find([folder], "", None, {}).photos
+    assert red.metadata == {"prompt": "snow"}
+    assert blue.metadata == {"prompt-b64": base64.b64encode("à midi".encode()).decode()}
+    assert find([folder], "", "moss", {}).photos[0].metadata == {"prompt": "moss"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "says"),
+    [
+        ("x" * 2001, {}, "2001 characters"),
+        ("é" * 1000, {}, "prompt.txt in the bucket"),
+        ("snow", {"size": "large"}, "WIDTHxHEIGHT"),
+    ],
+)
+def test_what_the_functions_would_refuse_is_refused_before_the_upload(
+    folder: Path, prompt: str, options: dict[str, str], says: str
+) -> None:
+    with pytest.raises(click.UsageError, match=says):
+        find([folder], "", prompt, options)
+
+
+def test_quote_follows_the_pace(settings: Settings) -> None:
+    fast = replace(settings, requests_per_minute=600, daily_image_limit=0)
+    offer = quote(fast, 10_000, 20_000, 0, NOON)
+    assert (offer.images, offer.usd) == (20_000, Decimal("600.00"))
+    assert offer.seconds == pytest.approx(1050)
+
+
+def test_quote_waits_for_the_days_that_the_limit_needs(settings: Settings) -> None:
+    fast = replace(settings, requests_per_minute=600, daily_image_limit=1000)
+    # 100 are bought today: 900 more, the next 1,000 after midnight, and 100 on the day after.
+    assert quote(fast, 2000, 2000, 100, NOON).seconds == pytest.approx(43_200 + 86_400 + 100 * 0.105)
+
+
+def test_quote_of_more_than_a_day_goes_through_the_night_without_a_limit(settings: Settings) -> None:
+    slow = replace(settings, requests_per_minute=1, daily_image_limit=0)
+    assert quote(slow, 3000, 3000, 0, NOON).seconds == pytest.approx(3000 * 63)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "1 second"), (40, "40 seconds"), (600, "10 minutes"), (3 * 3600, "3 hours"), (9 * 86400, "9 days")],
+)
+def test_durations_are_round(seconds: float, words: str) -> None:
+    assert duration(seconds) == f"about {words}"
+
+
+def test_stream_of_a_million_is_never_more_than_a_few_ahead() -> None:
+    drawn = 0
+
+    def million() -> Iterator[int]:
+        nonlocal drawn
+        for number in range(1_000_000):
+            drawn += 1
+            yield number
+
+    stream = streamed(lambda number: number * 2, million())
+    first = [next(stream) for _ in range(1000)]
+    stream.close()  # type: ignore[attr-defined]
+
+    assert first == [number * 2 for number in range(1000)]
+    assert drawn <= 1100
+
+
+def test_first_error_ends_the_work_and_nothing_new_begins() -> None:
+    done = []
+
+    def work(number: int) -> None:
+        if number == 3:
+            raise ValueError("three")
+        time.sleep(0.001)
+        done.append(number)
+
+    setting = Setting()
+    with pytest.raises(ValueError, match="three"), bar(setting.aside, "Working", 10_000) as step:
+        side_by_side(work, range(10_000), step)
+    assert len(done) < 5_000
+
+
+def test_common_options_stand_before_or_behind_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://from.environment")
+    seen: list[Setting] = []
+
+    @click.group()
+    @common
+    def group() -> None: ...
+
+    @group.command()
+    @common
+    @click.pass_obj
+    def command(setting: Setting) -> None:
+        seen.append(setting)
+
+    for arguments in (
+        ["--stack", "shop", "--endpoint-url", "http://given", "command", "--json"],
+        ["command", "--stack", "shop", "--json", "--endpoint-url", "http://given"],
+        ["--stack", "no", "--json", "command", "--stack", "shop", "--endpoint-url", "http://given"],
+    ):
+        assert CliRunner().invoke(group, arguments, catch_exceptions=False).exit_code == 0
+    CliRunner().invoke(group, ["command"])
+
+    assert [(each.stack, each.endpoint_url, each.json) for each in seen] == [
+        *[("shop", "http://given", True)] * 3,
+        ("backdrop", "http://from.environment", False),
+    ]
+
+
+def test_every_command_explains_itself() -> None:
+    for name, command in cli.commands.items():
+        shown = CliRunner().invoke(cli, [name, "--help"])
+        assert shown.exit_code == 0
+        assert all(option.help for option in command.params if isinstance(option, click.Option)), name
+
+
+def test_every_code_of_a_failure_has_advice() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert all(f"`{code}`" in readme for code in ADVICE)
+
+
+def test_photo_that_is_not_uploaded_says_so(folder: Path) -> None:
+    [photo, _] = find([folder], "", "snow", {}).photos
+    assert Submitted(photo).as_dict()["status"] == "not uploaded"

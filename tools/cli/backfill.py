@@ -1,0 +1,168 @@
+"""`backdrop quote` and `backdrop backfill`: what is in the bucket already, and all that is new into RetryQueue."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import click
+from rich.table import Table
+
+from backdrop.errors import Rejected, Superseded
+from backdrop.prompts import FolderPrompts
+from backdrop.reconcile import enqueue
+from backdrop.request import read_request
+from tools.cli.deployment import Deployment
+from tools.cli.forecast import Quote, in_words, offer
+from tools.cli.options import Setting, common, spending
+from tools.cli.progress import Step, bar, streamed
+from tools.cli.uploads import Seen, Stage, seen
+from tools.page import counted
+
+_GONE = "gone meanwhile"
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """An upload; of a new one, how many images it asks for or why it can't succeed."""
+
+    upload: Seen
+    images: int = 0
+    invalid: str = ""
+
+
+def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
+    """All that is under a prefix of the input bucket. New uploads are looked at just as the functions will."""
+    prompts = FolderPrompts(deployment.storage, deployment.clock)
+
+    def look(upload: Seen) -> Surveyed:
+        if upload.stage is not Stage.NEW:
+            return Surveyed(upload)
+        job = upload.listed.job
+        try:
+            found = deployment.storage.inspect(job)
+            request = read_request(
+                found.metadata,
+                lambda: prompts.find(job.bucket, job.key),
+                deployment.settings.default_prompt,
+                found.missing_metadata,
+            )
+            deployment.storage.check_key(job.key, request.n)
+        except Rejected as rejected:
+            return Surveyed(upload, invalid=rejected.code)
+        except Superseded:
+            return Surveyed(upload, invalid=_GONE)
+        return Surveyed(upload, images=request.n)
+
+    return streamed(look, seen(deployment, prefix))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a survey came to, with the cost of all that is new."""
+
+    stages: Counter[str]
+    invalid: Counter[str]
+    cost: Quote
+
+    def as_dict(self) -> dict[str, Any]:
+        """For scripts."""
+        return {str(stage): self.stages[stage] for stage in Stage} | {
+            "invalid": self.invalid.total(),
+            "invalid_by_reason": dict(self.invalid),
+            "images": self.cost.images,
+            "cost_usd": float(self.cost.usd),
+            "seconds": round(self.cost.seconds, 1),
+        }
+
+    def table(self) -> Table:
+        """For people."""
+        table = Table.grid(padding=(0, 2))
+        for stage in Stage:
+            if self.stages[stage] or stage is Stage.NEW:
+                cost = f"{in_words(self.cost)} at the present pace" if stage is Stage.NEW else ""
+                table.add_row(str(stage), str(self.stages[stage]), cost)
+        if self.invalid:
+            reasons = ", ".join(f"{code} {number}" for code, number in self.invalid.most_common())
+            table.add_row("invalid", str(self.invalid.total()), reasons)
+        return table
+
+
+def count(deployment: Deployment, prefix: str, step: Step) -> Counted:
+    """Look at everything, holding no more than a few pages."""
+    stages: Counter[str] = Counter()
+    invalid: Counter[str] = Counter()
+    images = 0
+    for each in survey(deployment, prefix):
+        step(1)
+        if each.invalid:
+            invalid[each.invalid] += 1
+            continue
+        stages[each.upload.stage] += 1
+        images += each.images
+    return Counted(stages, invalid, offer(deployment, stages[Stage.NEW], images))
+
+
+def _prefix_of(deployment: Deployment, place: str) -> str:
+    """The prefix of `s3://bucket/prefix` or of a bare one. Raises UsageError for another bucket than the stack's."""
+    if not place.startswith("s3://"):
+        return place
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    if bucket != deployment.settings.input_bucket:
+        raise click.UsageError(
+            f"{bucket} is not this stack's input bucket, which is {deployment.settings.input_bucket}. A stack can be"
+            " deployed with ExistingInputBucket (README, A bucket of your own)."
+        )
+    return prefix
+
+
+_PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")
+
+
+@click.command()
+@_PLACE
+@common
+@click.pass_obj
+def quote(setting: Setting, place: str) -> None:
+    """Say what is new, done and invalid in the bucket, and what the new photos would cost and take."""
+    deployment = setting.deployment
+    with bar(setting.aside, "Looking", None) as step:
+        found = count(deployment, _prefix_of(deployment, place), step)
+    setting.answer(found.as_dict(), found.table())
+
+
+@click.command()
+@_PLACE
+@spending
+@common
+@click.pass_obj
+def backfill(setting: Setting, place: str) -> int:
+    """Have everything done that is new in the bucket: photos that were there before, or whose events were lost.
+
+    Nothing is copied or written to the bucket. After an interruption the same command goes on.
+    """
+    deployment = setting.deployment
+    prefix = _prefix_of(deployment, place)
+    with bar(setting.aside, "Looking", None) as step:
+        found = count(deployment, prefix, step)
+    setting.aside.print(found.table())
+    new = found.stages[Stage.NEW]
+    if new and not setting.agreed(found.cost):
+        setting.remark("Nothing was enqueued.")
+        return 2
+    owner = f"backfill/{uuid4().hex[:8]}"
+
+    def put(each: Surveyed) -> int:
+        if each.upload.stage is not Stage.NEW or each.invalid:
+            return 0
+        enqueue(each.upload.listed.job, deployment.queues, deployment.ledger, deployment.clock, owner)
+        return 1
+
+    enqueued = 0
+    with bar(setting.aside, "Enqueuing", new) as step:
+        for one in streamed(put, survey(deployment, prefix) if new else ()):
+            enqueued += one
+            step(one)
+    setting.answer({**found.as_dict(), "enqueued": enqueued}, f"{counted(enqueued, 'upload')} in RetryQueue.")
+    return 0

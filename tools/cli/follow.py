@@ -1,0 +1,85 @@
+"""Uploads on their way: waiting for the end, and fetching what came out."""
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from backdrop.ledger import Record, State
+from tools.cli.deployment import Deployment
+from tools.cli.forecast import PaceNow, pace_now
+from tools.cli.uploads import records_of
+
+_LOOK_EVERY_SECONDS = 1.0
+_SECONDS_AN_UPLOAD = 0.002  # ten thousand are looked at every 20 seconds: reading costs, too
+_SUFFIX = re.compile(r"(\.[1-8])?\.(png|jpg|webp|avif)")
+
+
+def is_over(record: Record) -> bool:
+    """Whether nothing more will become of an upload by itself."""
+    return record.state in (State.DONE, State.SUPERSEDED) or (record.state is State.REJECTED and record.dead_lettered)
+
+
+def follow(
+    deployment: Deployment,
+    ids: Collection[str],
+    tell: Callable[[list[Record], PaceNow], None],
+    seconds: float = math.inf,
+) -> None:
+    """Wait until all uploads are over, or for `seconds`.
+
+    `tell` hears of those that have just ended, and of the pace, at every look.
+    """
+    pending = list(ids)
+    ends_at = time.monotonic() + seconds
+    while pending and time.monotonic() < ends_at:
+        known = records_of(deployment, pending)
+        ended = [record for record in known.values() if is_over(record)]
+        over = {record.id for record in ended}
+        pending = [job_id for job_id in pending if job_id not in over]
+        tell(ended, pace_now(deployment))
+        if pending:
+            time.sleep(_LOOK_EVERY_SECONDS + _SECONDS_AN_UPLOAD * len(pending))
+
+
+def fetch(deployment: Deployment, record: Record, beside: Path) -> list[Path]:
+    """Download an upload's results, as `beside` with what their keys have behind the upload's.
+
+    Files that are there already stay. A result that was deleted, or replaced by a later upload's, is left out.
+    """
+    fetched = []
+    for output in record.stored:
+        suffix = str(output["key"]).removeprefix(record.key)
+        if not _SUFFIX.fullmatch(suffix):
+            continue
+        path = beside.with_name(beside.name + suffix)
+        if _is_there(path, output["bytes"], record.paid_at) or _download(deployment, record, output["key"], path):
+            fetched.append(path)
+    return fetched
+
+
+def _is_there(path: Path, size: int, paid_at: float) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_size == size and int(status.st_mtime) == int(paid_at)
+
+
+def _download(deployment: Deployment, record: Record, key: str, path: Path) -> bool:
+    s3 = deployment.s3
+    try:
+        answer = s3.get_object(Bucket=deployment.settings.output_bucket, Key=key)
+    except s3.exceptions.NoSuchKey:
+        return False
+    with answer["Body"] as body:
+        if answer["Metadata"].get("job-id") != record.id:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(body.read())
+    os.utime(part, (record.paid_at, record.paid_at))  # which upload's it is, for the next time
+    part.replace(path)
+    return True

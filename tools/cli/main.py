@@ -1,0 +1,31 @@
+"""The console script `backdrop`, and what its exit codes mean."""
+
+import sys
+
+import click
+
+UNREACHABLE, INTERRUPTED = 3, 130
+
+
+def main() -> None:
+    """Run a command; whatever goes wrong is said in a sentence."""
+    try:
+        # Imported here, so that Ctrl-C is understood while that goes on, too.
+        from tools.cli.commands import cli
+        from tools.cli.deployment import Unreachable, explained
+
+        try:
+            with explained():
+                sys.exit(cli.main(prog_name="backdrop", standalone_mode=False))
+        except Unreachable as error:
+            click.echo(str(error), err=True)
+            sys.exit(UNREACHABLE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. What was begun goes on in AWS; the same command again takes up from there.", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `backdrop receipt | head`
+        sys.stderr.close()
+        sys.exit(0)

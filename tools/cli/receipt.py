@@ -1,0 +1,67 @@
+"""`backdrop receipt`: what was bought, when and for how much, from the ledger."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from backdrop.clock import iso_time
+from backdrop.ledger import Record
+from tools.cli.deployment import Deployment
+from tools.cli.options import Setting, common
+from tools.page import counted, dollars
+
+COLUMNS = ("paid_at", "key", "version_id", "state", "images", "cost_usd", "model", "request_id", "job_id", "outputs")
+
+
+def bought(deployment: Deployment, key: str | None, since: float) -> Iterator[Record]:
+    """The records of what was paid for, by key, by time or both; the whole ledger is read."""
+    for record in deployment.ledger.all():
+        if record.paid_at and record.paid_at >= since and key in (None, record.key):
+            yield record
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "paid_at": iso_time(record.paid_at),
+        "key": record.key,
+        "version_id": record.version_id,
+        "state": str(record.state),
+        "images": record.images,
+        "cost_usd": float(record.cost_usd or 0),
+        "model": record.model,
+        "request_id": record.request_id,
+        "job_id": record.id,
+        "outputs": [output["key"] for output in record.stored],
+    }
+
+
+@click.command()
+@click.argument("key", required=False)
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="Only what was paid since then, in UTC.",
+)
+@common
+@click.pass_obj
+def receipt(setting: Setting, key: str | None, since: datetime | None) -> None:
+    """List what was bought: for the upload KEY, since a day, or all. CSV, or with --json a JSON array.
+
+    An upload that was replaced or deleted since is listed, too, for 400 days.
+    """
+    start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
+    rows = sorted((_row(record) for record in bought(setting.deployment, key, start)), key=lambda row: row["paid_at"])
+    if setting.json:
+        json.dump(rows, sys.stdout, ensure_ascii=False, indent=2)
+        sys.stdout.write("\n")
+    else:
+        writer = csv.DictWriter(sys.stdout, COLUMNS)
+        writer.writeheader()
+        writer.writerows({**row, "outputs": " ".join(row["outputs"])} for row in rows)
+    images, usd = sum(row["images"] for row in rows), sum(row["cost_usd"] for row in rows)
+    setting.remark(f"{counted(len(rows), 'upload')}, {counted(images, 'image')}, {dollars(usd)}.")

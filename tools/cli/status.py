@@ -1,0 +1,105 @@
+"""`backdrop status`: how far the uploads are, and what they have cost today."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from backdrop.clock import iso_time
+from tools.cli.deployment import Deployment
+from tools.cli.forecast import PaceNow, Quote, duration, pace_now, quote
+from tools.cli.options import Setting, common
+from tools.cli.uploads import Stage, seen
+from tools.page import counted, dollars
+
+WATCH_SECONDS = 2.0
+
+
+@dataclass
+class Tally:
+    """Uploads by stage, the failed ones by reason, and the images that are still to be bought."""
+
+    stages: Counter[Stage] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    calls_left: int = 0
+    images_left: int = 0
+
+
+def tally(deployment: Deployment, prefix: str) -> Tally:
+    """Count the uploads under `prefix`. One that the ledger doesn't know the options of is counted as one image."""
+    counts = Tally()
+    for upload in seen(deployment, prefix):
+        counts.stages[upload.stage] += 1
+        record = upload.record
+        if upload.stage is Stage.FAILED and record:
+            counts.reasons[(record.reason or {}).get("code", "unknown")] += 1
+        elif upload.stage is not Stage.DONE and not (record and record.paid_at):
+            counts.calls_left += 1
+            counts.images_left += (record.images if record else 0) or 1
+    return counts
+
+
+@click.command()
+@click.argument("prefix", default="")
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until everything is done or failed.")
+@common
+@click.pass_obj
+def status(setting: Setting, prefix: str, watch: bool) -> None:
+    """Show how far the uploads under PREFIX are."""
+    deployment = setting.deployment
+    if not watch:
+        setting.answer(*_look(deployment, prefix))
+        return
+    with Live(console=setting.out, auto_refresh=False) as live:
+        while True:
+            data, shown = _look(deployment, prefix)
+            live.update(shown, refresh=True)
+            if not data["new"] + data["waiting"] + data["running"]:
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _look(deployment: Deployment, prefix: str) -> tuple[dict[str, Any], RenderableType]:
+    counts, pace, now = tally(deployment, prefix), pace_now(deployment), deployment.clock.now()
+    left = quote(deployment.settings, counts.calls_left, counts.images_left, pace.bought_today, now)
+    return _data(deployment, counts, pace, left, now), _shown(deployment, counts, pace, left, now)
+
+
+def _data(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now: float) -> dict[str, Any]:
+    settings = deployment.settings
+    return {str(stage): counts.stages[stage] for stage in Stage} | {
+        "failed_by_reason": dict(counts.reasons),
+        "paused": pace.pause_reason if pace.paused_since else None,
+        "images_today": pace.bought_today,
+        "spent_today_usd": round(float(settings.price_per_image_usd) * pace.bought_today, 4),
+        "daily_image_limit": settings.daily_image_limit,
+        "images_left": left.images,
+        "cost_left_usd": float(left.usd),
+        "seconds_left": round(left.seconds, 1),
+        "finished_at": iso_time(now + left.seconds) if left.calls and not pace.paused_since else None,
+    }
+
+
+def _shown(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now: float) -> RenderableType:
+    settings = deployment.settings
+    table = Table.grid(padding=(0, 2))
+    for stage in Stage:
+        table.add_row(str(stage), str(counts.stages[stage]))
+    for code, number in counts.reasons.most_common():
+        table.add_row(f"  {code}", str(number))
+    limit = settings.daily_image_limit
+    spent = dollars(float(settings.price_per_image_usd) * pace.bought_today)
+    table.add_row("today", f"{counted(pace.bought_today, 'image')}, {spent}, of {limit or 'any number of'} images")
+    if pace.paused_since:
+        since = datetime.fromtimestamp(pace.paused_since).astimezone()
+        table.add_row("paused", f"since {since:%H:%M}: {pace.pause_in_words}; `backdrop doctor` says more")
+    elif left.calls:
+        at = datetime.fromtimestamp(now + left.seconds).astimezone()
+        table.add_row("finished", f"{duration(left.seconds)} from now ({at:%Y-%m-%d %H:%M}), at the present pace")
+    return Group(table)

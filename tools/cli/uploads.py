@@ -1,0 +1,73 @@
+"""What is in the input bucket beside what the ledger says about it."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backdrop.job import Job
+from backdrop.ledger import Record, State
+from backdrop.storage import Listed
+from tools.cli.deployment import THREADS, Deployment
+
+
+class Stage(StrEnum):
+    """How far an upload is, in a user's words."""
+
+    NEW = "new"
+    """The ledger doesn't know it: just uploaded, or there before Backdrop was."""
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A current object of the input bucket, with its record if there is one."""
+
+    listed: Listed
+    record: Record | None
+    stage: Stage
+
+
+def stage_of(record: Record | None, now: float) -> Stage:
+    """The stage behind a record."""
+    if record is None or record.state is State.SUPERSEDED:  # current after all, so its successor was deleted
+        return Stage.NEW
+    if record.state is State.DONE:
+        return Stage.DONE
+    if record.state is State.REJECTED:
+        return Stage.FAILED
+    return Stage.RUNNING if record.lease_until > now else Stage.WAITING
+
+
+def seen(deployment: Deployment, prefix: str) -> Iterator[Seen]:
+    """All uploads under `prefix`, a page of the listing at a time; folder markers and the like left out."""
+    bucket = deployment.settings.input_bucket
+    cursor: dict[str, str] | None = None
+    while True:
+        page, cursor = deployment.storage.list_uploads(bucket, cursor, prefix)
+        page = [upload for upload in page if not upload.job.is_skipped]
+        known = records(deployment, [upload.job for upload in page])
+        now = deployment.clock.now()
+        for upload in page:
+            record = known.get(upload.job.id)
+            yield Seen(upload, record, stage_of(record, now))
+        if cursor is None:
+            return
+
+
+def records(deployment: Deployment, jobs: Iterable[Job]) -> dict[str, Record]:
+    """The records of jobs by their id, read side by side."""
+    return records_of(deployment, [job.id for job in jobs])
+
+
+def records_of(deployment: Deployment, ids: list[str]) -> dict[str, Record]:
+    """The records of job ids, read side by side; those that the ledger doesn't know are left out."""
+    chunks = [ids[start : start + 100] for start in range(0, len(ids), 100)]
+    found: dict[str, Record] = {}
+    with ThreadPoolExecutor(THREADS) as pool:
+        for some in pool.map(deployment.ledger.known, chunks):
+            found.update(some)
+    return found
