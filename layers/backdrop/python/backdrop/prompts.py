@@ -1,5 +1,7 @@
 """Prompts for people who can't set metadata: a `prompt.txt` in the photo's folder or in the nearest one above it."""
 
+from threading import Lock
+
 from backdrop.clock import Clock
 from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE
@@ -19,6 +21,7 @@ class FolderPrompts:
         self._clock = clock
         self._remembered: dict[tuple[str, str], tuple[bytes, float]] = {}
         """Content and when to look again by bucket and key, the oldest first."""
+        self._lock = Lock()  # the command line looks at many uploads at a time
 
     def find(self, bucket: str, key: str) -> str:
         """The prompt for the object `key`, stripped; empty when neither its folder nor any above it has one.
@@ -38,10 +41,11 @@ class FolderPrompts:
         if now < until:
             return content
         content = self._storage.read_start(bucket, file, MAX_FILE_BYTES + 1)
-        self._remembered.pop((bucket, file), None)  # so that it goes to the end
-        if len(self._remembered) >= MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered[bucket, file] = content, now + REMEMBERED_SECONDS
+        with self._lock:
+            self._remembered.pop((bucket, file), None)  # so that it goes to the end
+            if len(self._remembered) >= MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[bucket, file] = content, now + REMEMBERED_SECONDS
         return content
 
 
