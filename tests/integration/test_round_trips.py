@@ -12,7 +12,6 @@ from tests.integration.world import World, s3_event
 
 OF_A_WARM_WORKER = {
     "s3 GetObject": 1,  # the first bytes, with the metadata
-    "s3 HeadObject": 1,  # whose result is there already
     "s3 PutObject": 1,
     "dynamodb UpdateItem": 3,  # CLAIMED, slot, PAID
     "dynamodb PutItem": 2,  # CALLING, DONE

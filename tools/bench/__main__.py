@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from backdrop.log import logger
-from tools.bench import bulk, cold, memory, money, scale, warm
+from tools.bench import bulk, cold, memory, money, scale, targets, warm
 from tools.bench.chart import chart
 from tools.bench.report import table
 from tools.bench.workers import ALTERNATIVE, FLOOR, OURS, benched
@@ -119,8 +119,11 @@ def main() -> int:
         part = f"\n## {title}\n\n{explained}\n\n{table(rows)}\n"
         print(part, flush=True)
         text += part
+    aims = targets.rows(found)
+    part = f"\n## Targets\n\n{targets.EXPLAINED}\n\n{table(aims)}\n\n{targets.explanations(aims)}\n"
+    print(part, flush=True)
     if not quick:
-        PAGE.write_text(text)
+        PAGE.write_text(text + part)
         PICTURE.write_text(picture(found))
         print(f"Written: {PAGE.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}")
     return 0

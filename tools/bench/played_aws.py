@@ -135,11 +135,6 @@ class PlayedS3:
             "LastModified": _Modified(),
         }
 
-    def head_object(self, **_: Any) -> Any:
-        """As S3's: nothing is there."""
-        self._read()
-        raise ClientError({"Error": {"Code": "404"}, "ResponseMetadata": {"HTTPStatusCode": 404}}, "HeadObject")  # type: ignore[typeddict-item]
-
     def put_object(self, Key: str, **_: Any) -> None:
         """As S3's."""
         self._time.sleep(SECONDS["s3 write"])

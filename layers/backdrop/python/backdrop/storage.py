@@ -148,20 +148,8 @@ class Storage:
             "content_type": kind.content_type,
             "bytes": len(data),
         }
+        condition: dict[str, Any] = {"IfNoneMatch": "*"}  # mostly it is the first, and a look before would be in vain
         for _ in range(_RACES):
-            there = self._head(self._output_bucket, key)
-            condition: dict[str, Any] = {"IfNoneMatch": "*"}
-            if there is not None:
-                theirs = there["Metadata"]
-                if theirs.get("job-id") == record.id:
-                    return stored
-                if "job-id" not in theirs or theirs.get("source-key") != metadata.get("source-key"):
-                    raise Rejected(
-                        "result_unavailable", f"the output key {key} is taken by something else", billed="yes"
-                    )
-                if self._is_newer(theirs, record):
-                    return None
-                condition = {"IfMatch": there["ETag"]}
             try:
                 self._client.put_object(
                     Bucket=self._output_bucket,
@@ -175,6 +163,18 @@ class Storage:
             except ClientError as error:
                 if _status(error) not in (404, 409, 412):
                     raise
+            there = self._head(self._output_bucket, key)
+            if there is None:
+                condition = {"IfNoneMatch": "*"}
+                continue
+            theirs = there["Metadata"]
+            if theirs.get("job-id") == record.id:
+                return stored
+            if "job-id" not in theirs or theirs.get("source-key") != metadata.get("source-key"):
+                raise Rejected("result_unavailable", f"the output key {key} is taken by something else", billed="yes")
+            if self._is_newer(theirs, record):
+                return None
+            condition = {"IfMatch": there["ETag"]}
         raise RuntimeError(f"the output key {key} changed {_RACES} times while a result was being stored")
 
     def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
