@@ -1,6 +1,8 @@
 """The parts of the command `backdrop` that need no stack."""
 
 import base64
+import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,15 +43,21 @@ def folder(tmp_path: Path) -> Path:
 
 def test_folder_keeps_its_name_and_tree_and_what_is_no_photo_is_counted(folder: Path) -> None:
     (folder / "red.jpg.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (folder / "red.jpg.2.webp").write_bytes(JPEG)
+    (folder / "sub" / "gone\nsince.jpg.2.webp").write_bytes(JPEG)
+    (folder / "results").mkdir()
+    (folder / "results" / "fetched.jpg").write_bytes(JPEG)
+    (folder / "link").symlink_to(folder / "sub")
+    os.mkfifo(folder / "pipe.jpg")
     (folder / "sub" / "large.jpg").write_bytes(JPEG + bytes(25 * 2**20))
 
-    found = find([folder], "spring/", "snow", {})
+    found = find([folder], "spring/", "snow", {}, out=folder / "results")
 
     assert keys(found.photos) == ["spring/shoes/red.jpg", "spring/shoes/sub/blue.jpg"]
     assert found.left_alone == {
         "neither JPEG, PNG nor WebP": 1,
-        "a result of the photo beside it": 2,
+        "called like a result": 2,
+        "a link to a folder": 1,
+        "no file": 1,
         "larger than 25 MiB": 1,
     }
 
@@ -93,6 +101,8 @@ def test_nearest_prompt_file_within_the_folder_serves_a_photo_without_another(fo
         ("x" * 2001, {}, "2001 characters"),
         ("é" * 1000, {}, "prompt.txt in the bucket"),
         ("snow", {"size": "large"}, "WIDTHxHEIGHT"),
+        ("  ", {}, "empty"),
+        ("\udcff", {}, "not UTF-8"),
     ],
 )
 def test_what_the_functions_would_refuse_is_refused_before_the_upload(
@@ -161,7 +171,7 @@ def test_first_error_ends_the_work_and_nothing_new_begins() -> None:
 
 
 def test_common_options_stand_before_or_behind_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://from.environment")
+    monkeypatch.setenv("AWS_REGION", "eu-environment-1")
     seen: list[Setting] = []
 
     @click.group()
@@ -175,16 +185,16 @@ def test_common_options_stand_before_or_behind_the_command(monkeypatch: pytest.M
         seen.append(setting)
 
     for arguments in (
-        ["--stack", "shop", "--endpoint-url", "http://given", "command", "--json"],
-        ["command", "--stack", "shop", "--json", "--endpoint-url", "http://given"],
-        ["--stack", "no", "--json", "command", "--stack", "shop", "--endpoint-url", "http://given"],
+        ["--stack", "shop", "--region", "eu-given-1", "command", "--json"],
+        ["command", "--stack", "shop", "--json", "--region", "eu-given-1"],
+        ["--stack", "no", "--json", "command", "--stack", "shop", "--region", "eu-given-1"],
     ):
         assert CliRunner().invoke(group, arguments, catch_exceptions=False).exit_code == 0
     CliRunner().invoke(group, ["command"])
 
-    assert [(each.stack, each.endpoint_url, each.json) for each in seen] == [
-        *[("shop", "http://given", True)] * 3,
-        ("backdrop", "http://from.environment", False),
+    assert [(each.stack, each.region, each.json) for each in seen] == [
+        *[("shop", "eu-given-1", True)] * 3,
+        ("backdrop", "eu-environment-1", False),
     ]
 
 
@@ -196,8 +206,21 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_every_code_of_a_failure_has_advice() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert all(f"`{code}`" in readme for code in ADVICE)
+    table = (Path(__file__).parents[2] / "README.md").read_text().partition("| code | billed |")[2].partition("\n\n")[0]
+    codes = {
+        code for row in table.splitlines() for code in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
+    }
+    assert codes == set(ADVICE) - {"unforeseen"}
+
+
+@pytest.mark.parametrize("to", ["/spring/", "../spring/", "a/../b/"])
+def test_prefix_that_leads_out_of_a_folder_is_refused(folder: Path, to: str) -> None:
+    with pytest.raises(click.UsageError, match="beginning of a key"):
+        find([folder], to, "snow", {})
+
+
+def test_prompt_is_compared_and_sent_without_the_blanks_around_it(folder: Path) -> None:
+    assert find([folder], "", " snow\n", {}).photos[0].metadata == {"prompt": "snow"}
 
 
 def test_photo_that_is_not_uploaded_says_so(folder: Path) -> None:

@@ -76,7 +76,7 @@ def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
         )
         yield (
             "Memory",
-            "The most that a process has had after two uploads, in millions of bytes.",
+            "The most memory that a process has had after two uploads, in MiB.",
             memory.rows(bench),
         )
     yield (

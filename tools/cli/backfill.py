@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import click
+from botocore.exceptions import ClientError
 from rich.table import Table
 
 from backdrop.errors import Rejected, Superseded
@@ -20,7 +21,7 @@ from tools.cli.progress import Step, bar, streamed
 from tools.cli.uploads import Seen, Stage, seen
 from tools.page import counted
 
-_GONE = "gone meanwhile"
+_GONE, _ARCHIVED = "gone meanwhile", "in an archive"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,13 @@ class Surveyed:
 
     upload: Seen
     images: int = 0
+    """That are still to be bought."""
     invalid: str = ""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it needs nothing: it is over, or on its way, or can't succeed."""
+        return bool(self.invalid) or self.upload.stage not in (Stage.NEW, Stage.STUCK)
 
 
 def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
@@ -37,9 +44,11 @@ def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
     prompts = FolderPrompts(deployment.storage, deployment.clock)
 
     def look(upload: Seen) -> Surveyed:
+        job, record = upload.listed.job, upload.record
+        if upload.stage is Stage.STUCK and record:
+            return Surveyed(upload, images=0 if record.paid_at else record.images or 1)
         if upload.stage is not Stage.NEW:
             return Surveyed(upload)
-        job = upload.listed.job
         try:
             found = deployment.storage.inspect(job)
             request = read_request(
@@ -53,6 +62,12 @@ def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
             return Surveyed(upload, invalid=rejected.code)
         except Superseded:
             return Surveyed(upload, invalid=_GONE)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidObjectState":
+                raise
+            return Surveyed(upload, invalid=_ARCHIVED)
+        if 0 < deployment.settings.daily_image_limit < request.n:
+            return Surveyed(upload, invalid="invalid_option")
         return Surveyed(upload, images=request.n)
 
     return streamed(look, seen(deployment, prefix))
@@ -93,7 +108,7 @@ def count(deployment: Deployment, prefix: str, step: Step) -> Counted:
     """Look at everything, holding no more than a few pages."""
     stages: Counter[str] = Counter()
     invalid: Counter[str] = Counter()
-    images = 0
+    calls = images = 0
     for each in survey(deployment, prefix):
         step(1)
         if each.invalid:
@@ -101,7 +116,8 @@ def count(deployment: Deployment, prefix: str, step: Step) -> Counted:
             continue
         stages[each.upload.stage] += 1
         images += each.images
-    return Counted(stages, invalid, offer(deployment, stages[Stage.NEW], images))
+        calls += each.images > 0
+    return Counted(stages, invalid, offer(deployment, calls, images))
 
 
 def _prefix_of(deployment: Deployment, place: str) -> str:
@@ -147,14 +163,14 @@ def backfill(setting: Setting, place: str) -> int:
     with bar(setting.aside, "Looking", None) as step:
         found = count(deployment, prefix, step)
     setting.aside.print(found.table())
-    new = found.stages[Stage.NEW]
+    new = found.stages[Stage.NEW] + found.stages[Stage.STUCK]
     if new and not setting.agreed(found.cost):
         setting.remark("Nothing was enqueued.")
         return 2
     owner = f"backfill/{uuid4().hex[:8]}"
 
     def put(each: Surveyed) -> int:
-        if each.upload.stage is not Stage.NEW or each.invalid:
+        if each.is_begun:
             return 0
         enqueue(each.upload.listed.job, deployment.queues, deployment.ledger, deployment.clock, owner)
         return 1

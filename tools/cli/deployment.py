@@ -1,5 +1,6 @@
 """A deployed stack as the commands see it: its outputs, the settings its functions run with, and clients."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ class Deployment:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ValidationError":
                 raise
-            where = self.endpoint_url or self.cloudformation.meta.region_name
+            meta = self.cloudformation.meta
+            where = meta.endpoint_url if self._is_elsewhere else meta.region_name
             raise Unreachable(
                 f"There is no stack {self.stack!r} in {where}. Deploy it (README, Deploy to AWS; locally `make up`), or"
                 " name another with --stack, --region or --profile."
@@ -141,6 +143,11 @@ class Deployment:
     def _session(self) -> boto3.Session:
         return boto3.Session(profile_name=self.profile, region_name=self.region)
 
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether it is no AWS that is spoken to; boto3 reads the environment by itself."""
+        return bool(self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"))
+
     @cached_property
     def _config(self) -> Config:
         return Config(
@@ -148,7 +155,7 @@ class Deployment:
             read_timeout=60,
             retries={"mode": "standard", "total_max_attempts": 5},
             max_pool_connections=THREADS,
-            s3={"addressing_style": "path" if self.endpoint_url else "auto"},  # an emulator knows path style only
+            s3={"addressing_style": "path" if self._is_elsewhere else "auto"},  # an emulator knows path style only
         )
 
 
@@ -172,3 +179,7 @@ def explained() -> Iterator[None]:
         raise Unreachable(f"AWS refuses {error.operation_name}: {said['Code']}: {said.get('Message', '')}") from None
     except BotoCoreError as error:
         raise Unreachable(str(error)) from None
+    except ValueError as error:
+        if "Invalid endpoint" not in str(error):
+            raise
+        raise Unreachable(f"{error}. It has to be a URL, as in http://127.0.0.1:4566.") from None

@@ -75,9 +75,11 @@ def findings(deployment: Deployment) -> Iterator[Finding]:
     """One look after the other. Raises Unreachable when there is no stack."""
     yield Finding("stack", "ok", f"{deployment.stack}, model {deployment.settings.gateway_model}")
     for what, look in _AWS.items():
-        yield _seen(deployment, what, look)
-    yield _pace(deployment)
-    yield _limits(deployment)
+        found = _seen(deployment, what, look)
+        yield found
+        if what == "ledger" and found.state == "ok":
+            yield _pace(deployment)
+            yield _limits(deployment)
     key = _key(deployment)
     if isinstance(key, Finding):
         yield key
@@ -168,12 +170,16 @@ def _limits(deployment: Deployment) -> Finding:
 def _key(deployment: Deployment) -> str | Finding:
     name = deployment.settings.gateway_api_key_parameter
     try:
-        return deployment.ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"].strip()
+        key = deployment.ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"].strip()
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "ParameterNotFound":
             return Finding("key", "fault", f"there is no SSM parameter {name}", "Put it there (README, Deploy to AWS).")
         return Finding("key", "doubt", f"you can't read {name} ({code})", "Ask somebody who may ssm:GetParameter it.")
+
+    if not (key.isascii() and key.isprintable()):
+        return Finding("key", "fault", f"what {name} holds is no key", "Put a valid one there.")
+    return key
 
 
 def _wallet(deployment: Deployment, status: int, content: dict[str, Any]) -> Finding:
@@ -247,7 +253,8 @@ def doctor(setting: Setting, buy_one: bool, out: Path) -> int:
         if not setting.json:
             setting.out.print(finding.line(15), soft_wrap=True)
     if buy_one:
-        finding = _bought(setting.deployment, out) if all(each.state != "fault" for each in found) else _NOT_BOUGHT
+        can = all(each.state == "ok" or (each.state, each.what) in _BOUGHT_ALL_THE_SAME for each in found)
+        finding = _bought(setting.deployment, out) if can else _NOT_BOUGHT
         found.append(finding)
         if not setting.json:
             setting.out.print(finding.line(15), soft_wrap=True)
@@ -256,8 +263,9 @@ def doctor(setting: Setting, buy_one: bool, out: Path) -> int:
     return int(any(each.state == "fault" for each in found))
 
 
+_BOUGHT_ALL_THE_SAME = {("doubt", what) for what in ("key", "wallet", "model", "route")}  # it is what settles them
 _ONE = "one image"
-_NOT_BOUGHT = Finding(_ONE, "fault", "not bought, because of what is red above")
+_NOT_BOUGHT = Finding(_ONE, "fault", "not bought, because of what is found above")
 
 
 def _bought(deployment: Deployment, out: Path) -> Finding:

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import click
+from botocore.exceptions import ClientError
 from rich.table import Table
 from rich.text import Text
 
-from tools.cli.deployment import Deployment
+from backdrop.request import MAX_IMAGES
+from tools.cli.deployment import THREADS, Deployment
 from tools.cli.forecast import in_words, offer
 from tools.cli.options import Setting, common, spending
 from tools.cli.progress import bar, side_by_side
 from tools.cli.uploads import records_of
 from tools.page import counted
 
+MOST_AGAIN = 100  # letters that come again while they are read: reading takes too long to end by itself
 HIDDEN_SECONDS = 120  # while letters are read, nobody else sees them; after a crash they come back by themselves
 ADVICE = {
     "missing_prompt": "Put a prompt.txt into the folder, then resume; or upload it again with a prompt.",
@@ -29,59 +33,82 @@ ADVICE = {
     "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key.",
     "attempts_exhausted": "Resume when the gateway is well.",
     "malformed_message": "Look at its body: it is no message of Backdrop's.",
+    "unforeseen": "See docs/runbook.md, unforeseen-errors, then resume.",
 }
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A message of DeadLetterQueue. One that is no JSON object counts as a malformed one."""
+    """A message of DeadLetterQueue."""
 
+    id: str
     body: str
     receipt_handle: str
 
     @property
     def content(self) -> dict[str, Any]:
-        """As it was written."""
+        """As it was written; empty for what is no JSON object."""
         try:
             content = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         return content if isinstance(content, dict) else {}
 
     @property
+    def job(self) -> dict[str, Any] | None:
+        """Of the upload; None for a message that is about none."""
+        job = self.content.get("job")
+        is_one = isinstance(job, dict) and isinstance(job.get("key"), str) and isinstance(job.get("id"), str)
+        return job if is_one else None
+
+    @property
     def key(self) -> str:
-        """Of the upload; empty for a malformed message."""
-        return str((self.content.get("job") or {}).get("key") or "")
+        """Of the upload; empty for a message that is about none."""
+        return str(self.job["key"]) if self.job else ""
 
     @property
     def reason(self) -> dict[str, Any]:
         """Code, message and so on."""
-        return self.content.get("reason") or {"code": "malformed_message", "message": "", "billed": "no"}
+        reason = self.content.get("reason")
+        if isinstance(reason, dict) and isinstance(reason.get("code"), str):
+            return reason
+        if self.job:
+            return {
+                "code": "unforeseen",
+                "message": "SQS moved it here, because RetryFunction failed on it a thousand times",
+                "billed": "unknown",
+            }
+        return {"code": "malformed_message", "message": "it is no message of Backdrop's", "billed": "no"}
 
     def as_dict(self) -> dict[str, Any]:
         """For scripts."""
         return {
             "key": self.key or None,
-            "job": self.content.get("job"),
+            "job": self.job,
             "reason": self.reason,
             "failed_at": self.content.get("failed_at"),
             "what_to_do": ADVICE.get(self.reason["code"], ""),
+            **({} if self.job else {"body": self.content.get("body", self.body)}),
         }
 
 
 def take(deployment: Deployment) -> Iterator[Letter]:
-    """All letters, hidden from others for a while; duplicates that SQS delivers are left out."""
-    url = deployment.settings.dead_letter_queue_url
+    """All letters, hidden from others for a while; once more with a new handle when SQS delivers one again."""
     known: set[str] = set()
-    while found := deployment.sqs.receive_message(
-        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=HIDDEN_SECONDS
-    ).get("Messages"):
-        fresh = [message for message in found if message["MessageId"] not in known]
-        if not fresh:
-            return  # the first ones are visible again
-        for message in fresh:
+    again = 0
+    while again < MOST_AGAIN:
+        found = deployment.sqs.receive_message(
+            QueueUrl=deployment.settings.dead_letter_queue_url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=HIDDEN_SECONDS,
+            WaitTimeSeconds=1,  # without it SQS asks only some of its servers, and an empty answer means nothing
+        ).get("Messages")
+        if not found:
+            return
+        for message in found:
+            again += message["MessageId"] in known
             known.add(message["MessageId"])
-            yield Letter(message["Body"], message["ReceiptHandle"])
+            yield Letter(message["MessageId"], message["Body"], message["ReceiptHandle"])
 
 
 def put_back(deployment: Deployment, letters: list[Letter]) -> None:
@@ -106,19 +133,50 @@ def _read(
     setting: Setting, keys: tuple[str, ...], reason: str | None
 ) -> Iterator[tuple[list[Letter], Callable[[Letter], None]]]:
     """The wanted letters, and how to say that one has gone; whatever happens, the others are put back."""
-    letters: list[Letter] = []
-    gone: set[str] = set()
+    letters: dict[str, Letter] = {}
     try:
         with bar(setting.aside, "Reading DeadLetterQueue", None) as step:
             for letter in take(setting.deployment):
-                letters.append(letter)
-                step(1)
-        yield (
-            [letter for letter in letters if _wanted(letter, keys, reason)],
-            lambda letter: gone.add(letter.receipt_handle),
-        )
+                step(letter.id not in letters)
+                letters[letter.id] = letter
+        hidden = _hidden(setting.deployment) - len(letters)
+        if hidden > 0:
+            more = f"{counted(hidden, 'letter')} more {'is' if hidden == 1 else 'are'}"
+            setting.remark(f"{more} being looked at by somebody else. Try again in two minutes.")
+        wanted = [letter for letter in letters.values() if _wanted(letter, keys, reason)]
+        yield wanted, lambda letter: letters.__delitem__(letter.id)
     finally:
-        put_back(setting.deployment, [letter for letter in letters if letter.receipt_handle not in gone])
+        put_back(setting.deployment, list(letters.values()))
+
+
+def _hidden(deployment: Deployment) -> int:
+    name: Literal["ApproximateNumberOfMessagesNotVisible"] = "ApproximateNumberOfMessagesNotVisible"
+    url = deployment.settings.dead_letter_queue_url
+    return int(deployment.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+
+
+def _images(deployment: Deployment, letters: list[Letter]) -> int:
+    """The most images that trying these again can buy."""
+    jobs = {letter.job["id"]: letter for letter in letters if letter.job}
+    known = records_of(deployment, list(jobs))
+    called = {job_id: record.images for job_id, record in known.items() if record.images}
+    with ThreadPoolExecutor(THREADS) as pool:
+        asked = pool.map(
+            lambda letter: _asked_for(deployment, letter), [jobs[job_id] for job_id in jobs.keys() - called.keys()]
+        )
+        return sum(called.values()) + sum(asked)
+
+
+def _asked_for(deployment: Deployment, letter: Letter) -> int:
+    """How many images an upload wants that was never called for; 0 when it is not there any more."""
+    try:
+        found = deployment.s3.head_object(Bucket=deployment.settings.input_bucket, Key=letter.key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return 0
+        raise
+    n = found["Metadata"].get("n", "1").strip()
+    return int(n) if n in {str(number) for number in range(1, MAX_IMAGES + 1)} else 1
 
 
 _REASON = click.option("--reason", metavar="CODE", type=click.Choice(sorted(ADVICE)), help="Only with this code.")
@@ -138,7 +196,9 @@ def failures(setting: Setting, keys: tuple[str, ...], reason: str | None) -> Non
         for letter in letters:
             code = letter.reason["code"]
             why = f"{code}: {letter.reason.get('message', '')}"
-            table.add_row(Text(letter.key or "–"), Text(why), letter.reason.get("billed", ""), ADVICE.get(code, ""))
+            table.add_row(
+                Text(letter.key or "–"), Text(why), str(letter.reason.get("billed", "")), ADVICE.get(code, "")
+            )
         setting.answer(
             [letter.as_dict() for letter in letters],
             table if letters else "Nothing has failed. (Dead letters are kept for 14 days.)",
@@ -155,10 +215,8 @@ def resume(setting: Setting, keys: tuple[str, ...], reason: str | None) -> int:
     """Try failed uploads again, all or those that are named. Only what was not paid is bought."""
     deployment = setting.deployment
     with _read(setting, keys, reason) as (letters, went):
-        unpaid = [letter for letter in letters if letter.key and letter.reason.get("billed") != "yes"]
-        records = records_of(deployment, [letter.content["job"]["id"] for letter in unpaid])
-        images = len(unpaid) + sum(max(0, record.images - 1) for record in records.values())
-        most = offer(deployment, len(unpaid), images)
+        unpaid = [letter for letter in letters if letter.job and letter.reason.get("billed") != "yes"]
+        most = offer(deployment, len(unpaid), _images(deployment, unpaid))
         paid = len(letters) - len(unpaid)
         if letters:
             setting.remark(f"To try again: {len(letters)}; {paid} without buying. At most: {in_words(most)}.")

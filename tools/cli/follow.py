@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from uuid import uuid4
 
 from backdrop.ledger import Record, State
 from tools.cli.deployment import Deployment
@@ -13,6 +14,7 @@ from tools.cli.forecast import PaceNow, pace_now
 from tools.cli.uploads import records_of
 
 _LOOK_EVERY_SECONDS = 1.0
+_ITS_TIME_SECONDS = 2.0  # a file system's times may be rounded
 _SECONDS_AN_UPLOAD = 0.002  # ten thousand are looked at every 20 seconds: reading costs, too
 _SUFFIX = re.compile(r"(\.[1-8])?\.(png|jpg|webp|avif)")
 
@@ -47,7 +49,8 @@ def follow(
 def fetch(deployment: Deployment, record: Record, beside: Path) -> list[Path]:
     """Download an upload's results, as `beside` with what their keys have behind the upload's.
 
-    Files that are there already stay. A result that was deleted, or replaced by a later upload's, is left out.
+    A file that is newer than the purchase was worked on since, and stays. A result that was deleted, or replaced by a
+    later upload's, is left out. Raises OSError when a file can't be written.
     """
     fetched = []
     for output in record.stored:
@@ -65,7 +68,8 @@ def _is_there(path: Path, size: int, paid_at: float) -> bool:
         status = path.stat()
     except OSError:
         return False
-    return status.st_size == size and int(status.st_mtime) == int(paid_at)
+    is_it = status.st_size == size and int(status.st_mtime) == int(paid_at)
+    return is_it or status.st_mtime > paid_at + _ITS_TIME_SECONDS
 
 
 def _download(deployment: Deployment, record: Record, key: str, path: Path) -> bool:
@@ -78,8 +82,11 @@ def _download(deployment: Deployment, record: Record, key: str, path: Path) -> b
         if answer["Metadata"].get("job-id") != record.id:
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(body.read())
-    os.utime(part, (record.paid_at, record.paid_at))  # which upload's it is, for the next time
-    part.replace(path)
+        part = path.with_name(f".{uuid4().hex[:8]}.part")
+        try:
+            part.write_bytes(body.read())
+            os.utime(part, (record.paid_at, record.paid_at))  # which upload's it is, for the next time
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     return True

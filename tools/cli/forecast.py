@@ -56,12 +56,16 @@ def pace_now(deployment: Deployment) -> PaceNow:
 
 @dataclass(frozen=True)
 class Quote:
-    """Calls and images that are still to be bought; `seconds` from now until the last of them is sent."""
+    """Calls and images that are still to be bought; `seconds` from now until the last of them is sent.
+
+    `paused` says why nothing is called at present; it is empty mostly.
+    """
 
     calls: int
     images: int
     usd: Decimal
     seconds: float
+    paused: str = ""
 
 
 def quote(settings: Settings, calls: int, images: int, bought_today: int, now: float) -> Quote:
@@ -82,12 +86,17 @@ def offer(deployment: Deployment, calls: int, images: int) -> Quote:
     """What `calls` more will cost and take, behind all that stand in line."""
     pace, now = pace_now(deployment), deployment.clock.now()
     own = quote(deployment.settings, calls, images, pace.bought_today, now)
-    return replace(own, seconds=own.seconds + max(0.0, pace.line_ends_at - now))
+    return replace(
+        own,
+        seconds=own.seconds + max(0.0, pace.line_ends_at - now),
+        paused=pace.pause_in_words if pace.paused_since else "",
+    )
 
 
 def in_words(quote: Quote) -> str:
     """As in "12 images, $0.36, about 2 minutes"."""
-    return f"{counted(quote.images, 'image')}, {dollars(float(quote.usd))}, {duration(quote.seconds)}"
+    words = f"{counted(quote.images, 'image')}, {dollars(float(quote.usd))}, {duration(quote.seconds)}"
+    return f"{words} once the pause is over ({quote.paused})" if quote.paused else words
 
 
 def duration(seconds: float) -> str:

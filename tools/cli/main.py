@@ -4,7 +4,7 @@ import sys
 
 import click
 
-UNREACHABLE, INTERRUPTED = 3, 130
+FAILED, UNREACHABLE, INTERRUPTED = 1, 3, 130
 
 
 def main() -> None:
@@ -26,6 +26,6 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted. What was begun goes on in AWS; the same command again takes up from there.", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # `backdrop receipt | head`
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        click.echo(str(error), err=True)
+        sys.exit(FAILED)

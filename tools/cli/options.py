@@ -57,7 +57,7 @@ class Setting:
         """Whether to buy. Raises UsageError when there is nobody to ask."""
         if self.yes or (quote.images <= self.ask_above_images and float(quote.usd) <= self.ask_above_usd):
             return True
-        if not sys.stdin.isatty():
+        if not (sys.stdin and sys.stdin.isatty()):
             raise click.UsageError(f"{in_words(quote)}: more than is bought without asking. Say --yes.")
         return click.confirm("Go on?", err=True)
 
@@ -82,12 +82,9 @@ def common(command: Command) -> Command:
     """Add the options that every command takes."""
     command = _shared("--json", is_flag=True, help="Answer with JSON on standard output.")(command)
     command = _shared(
-        "--endpoint-url",
-        envvar="AWS_ENDPOINT_URL",
-        metavar="URL",
-        help="Instead of AWS; the local stack's is http://127.0.0.1:4566.",
+        "--endpoint-url", metavar="URL", help="Instead of AWS; the local stack's is http://127.0.0.1:4566."
     )(command)
-    command = _shared("--region", metavar="NAME", help="AWS region, as for the AWS CLI.")(command)
+    command = _shared("--region", envvar="AWS_REGION", metavar="NAME", help="AWS region, as for the AWS CLI.")(command)
     command = _shared("--profile", metavar="NAME", help="AWS profile, as for the AWS CLI.")(command)
     return _shared("--stack", metavar="NAME", help="The deployed stack.  [default: backdrop]")(command)
 

@@ -17,7 +17,8 @@ from backdrop.job import PROMPT_FILE
 from backdrop.request import read_request
 from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES
 
-_RESULT = re.compile(r"(?P<photo>.+?)(\.[1-8])?\.(png|jpg|webp|avif)")
+# "<photo>.<ext>" or "<photo>.<i>.<ext>", wherever the photo itself may be by now
+_RESULT = re.compile(r".+\.(jpe?g|png|webp)(\.[1-8])?\.(png|jpg|webp|avif)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,23 @@ class Found:
     left_alone: Counter[str] = field(default_factory=Counter)
 
 
-def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, str]) -> Found:
+def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, str], out: Path | None = None) -> Found:
     """The photos among `paths`, folders with all that is below them. A folder keeps its name in the keys, and its tree.
 
     Without `prompt`, a photo's is that of the prompt.txt nearest to it, from its folder up to the one that was named.
-    Raises UsageError for what can't be uploaded as it was asked for.
+    What is below `out`, and what is called like a result, is left alone. Raises UsageError for what can't be uploaded
+    as it was asked for.
     """
+    if to.startswith("/") or ".." in to.split("/"):
+        raise click.UsageError(f"--to is {to!r}; it is the beginning of a key, as in spring/.")
+    if prompt is not None:
+        prompt = prompt.strip()
+        if not prompt:
+            raise click.UsageError("--prompt is empty.")
     found = Found()
     for path in paths:
         if path.is_dir():
-            for file, why in _below(path):
+            for file, why in _below(path, out):
                 if why:
                     found.left_alone[why] += 1
                     continue
@@ -82,24 +90,29 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
     return found
 
 
-def _below(folder: Path) -> Iterator[tuple[Path, str]]:
+def _below(folder: Path, out: Path | None) -> Iterator[tuple[Path, str]]:
     """Files below a folder, each with why it is no photo to upload; hidden ones are passed over."""
-    for parent, folders, names in os.walk(folder):
+    unreadable: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = {name for name in names if not name.startswith(".")}
-        for name in sorted(visible):
-            if name == PROMPT_FILE:
+        for name in list(folders):
+            if Path(parent, name).is_symlink():
+                yield Path(parent, name), "a link to a folder"
+            elif out and Path(parent, name).resolve() == out.resolve():
+                folders.remove(name)
+        for name in sorted(names):
+            if name == PROMPT_FILE or name.startswith("."):
                 continue
-            result = _RESULT.fullmatch(name)
-            if result and result["photo"] in visible:
-                yield Path(parent, name), "a result of the photo beside it"
-            else:
-                yield Path(parent, name), _why_not(Path(parent, name))
+            path = Path(parent, name)
+            yield path, "called like a result" if _RESULT.fullmatch(name) else _why_not(path)
+    yield from ((path, "a folder that can't be read") for path in unreadable)
 
 
 def _why_not(path: Path) -> str:
     """Why a file can't be uploaded; empty when it can."""
     try:
+        if not path.is_file():
+            return "no file"
         with path.open("rb") as file:
             kind = sniff(file.read(HEADER_BYTES))
         size = path.stat().st_size
@@ -138,6 +151,10 @@ def _nearest_prompt(folder: Path, top: Path) -> str:
 def _metadata(prompt: str, options: dict[str, str]) -> dict[str, str]:
     """What is wanted, as object metadata; checked as the functions will check it."""
     metadata = dict(options)
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("The prompt is not UTF-8.") from None
     if prompt:
         # Headers are ASCII on one line, and "=?" begins an encoded word: everything else goes as base64.
         plain = prompt.isascii() and prompt.isprintable() and "=?" not in prompt

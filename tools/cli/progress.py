@@ -37,7 +37,13 @@ def bar(console: Console, title: str, total: int | None) -> Iterator[Step]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=total)
 
+        said = title
+
         def step(done: int, title: str = "") -> None:
+            nonlocal said
+            if title and title != said and not console.is_terminal:
+                console.print(title)
+            said = title or said
             progress.update(task, advance=done, description=title or None)
 
         yield step

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from backdrop.clock import iso_time
+from backdrop.reconcile import OLDEST_SECONDS
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import PaceNow, Quote, duration, pace_now, quote
 from tools.cli.options import Setting, common
@@ -23,22 +24,28 @@ WATCH_SECONDS = 2.0
 
 @dataclass
 class Tally:
-    """Uploads by stage, the failed ones by reason, and the images that are still to be bought."""
+    """Uploads by stage, the failed ones by reason, and the images that are still to be bought.
+
+    New uploads of more than a day ago are `untouched`: nobody looks at them until `backfill`.
+    """
 
     stages: Counter[Stage] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    untouched: int = 0
     calls_left: int = 0
     images_left: int = 0
 
 
 def tally(deployment: Deployment, prefix: str) -> Tally:
     """Count the uploads under `prefix`. One that the ledger doesn't know the options of is counted as one image."""
-    counts = Tally()
+    counts, now = Tally(), deployment.clock.now()
     for upload in seen(deployment, prefix):
         counts.stages[upload.stage] += 1
         record = upload.record
         if upload.stage is Stage.FAILED and record:
             counts.reasons[(record.reason or {}).get("code", "unknown")] += 1
+        elif upload.stage is Stage.NEW and now - upload.listed.modified > OLDEST_SECONDS:
+            counts.untouched += 1
         elif upload.stage is not Stage.DONE and not (record and record.paid_at):
             counts.calls_left += 1
             counts.images_left += (record.images if record else 0) or 1
@@ -56,11 +63,13 @@ def status(setting: Setting, prefix: str, watch: bool) -> None:
     if not watch:
         setting.answer(*_look(deployment, prefix))
         return
+    if setting.json:
+        raise click.UsageError("--watch is for people; a script asks again.")
     with Live(console=setting.out, auto_refresh=False) as live:
         while True:
             data, shown = _look(deployment, prefix)
             live.update(shown, refresh=True)
-            if not data["new"] + data["waiting"] + data["running"]:
+            if not data["new"] - data["untouched"] + data["waiting"] + data["running"] + data["stuck"]:
                 return
             time.sleep(WATCH_SECONDS)
 
@@ -74,6 +83,7 @@ def _look(deployment: Deployment, prefix: str) -> tuple[dict[str, Any], Renderab
 def _data(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now: float) -> dict[str, Any]:
     settings = deployment.settings
     return {str(stage): counts.stages[stage] for stage in Stage} | {
+        "untouched": counts.untouched,
         "failed_by_reason": dict(counts.reasons),
         "paused": pace.pause_reason if pace.paused_since else None,
         "images_today": pace.bought_today,
@@ -90,7 +100,10 @@ def _shown(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, no
     settings = deployment.settings
     table = Table.grid(padding=(0, 2))
     for stage in Stage:
-        table.add_row(str(stage), str(counts.stages[stage]))
+        if counts.stages[stage] or stage not in (Stage.NEW, Stage.STUCK):
+            table.add_row(str(stage), str(counts.stages[stage]))
+        if stage is Stage.NEW and counts.untouched:
+            table.add_row("  untouched", f"{counts.untouched}; `backdrop backfill` has them done")
     for code, number in counts.reasons.most_common():
         table.add_row(f"  {code}", str(number))
     limit = settings.daily_image_limit

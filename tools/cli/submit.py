@@ -5,13 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import click
 from botocore.exceptions import ClientError
 
+from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE, Job
 from backdrop.ledger import Record, State
 from backdrop.prompts import FolderPrompts
+from backdrop.reconcile import enqueue
 from backdrop.storage import identity
 from tools.cli.deployment import THREADS, Deployment
 from tools.cli.failures import ADVICE
@@ -23,6 +26,9 @@ from tools.cli.progress import bar, side_by_side
 from tools.cli.uploads import Stage, records_of, stage_of
 from tools.page import counted, dollars
 
+YOUNGEST_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
+REPLACED = "replaced"
+
 
 @dataclass(frozen=True)
 class Submitted:
@@ -31,9 +37,26 @@ class Submitted:
     photo: Photo
     job: Job | None = None
     record: Record | None = None
+    seen_at: float = 0.0
+    """When this was so, in epoch seconds."""
+    modified: float = 0.0
+    """When it was uploaded, in epoch seconds; 0 for just now."""
+    etag: str = ""
+    """Of what is in the bucket under its key, as S3 writes it; empty for nothing."""
     is_new: bool = False
-    """Whether it was uploaded by this very command."""
+    """Whether it was uploaded, or enqueued, by this very command."""
     results: tuple[Path, ...] = ()
+    trouble: str = ""
+    """Why a result could not be written to this machine."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether nothing will become of it by itself: it isn't there, or nobody knows that it is."""
+        if self.job is None:
+            return True
+        if self.record is None:
+            return self.seen_at - self.modified > YOUNGEST_SECONDS
+        return stage_of(self.record, self.seen_at) in (Stage.NEW, Stage.STUCK)
 
     @property
     def status(self) -> str:
@@ -42,7 +65,7 @@ class Submitted:
             return "not uploaded"
         if self.record is None:
             return "uploaded" if self.is_new else Stage.WAITING
-        return Stage.WAITING if self.record.state is State.SUPERSEDED else stage_of(self.record, 0.0)
+        return REPLACED if self.record.state is State.SUPERSEDED else stage_of(self.record, self.seen_at)
 
     def as_dict(self) -> dict[str, Any]:
         """For scripts."""
@@ -51,8 +74,9 @@ class Submitted:
             "path": str(self.photo.path),
             "key": self.photo.key,
             "job_id": self.job.id if self.job else None,
-            "uploaded": self.is_new,
+            "submitted": self.is_new,
             "status": self.status,
+            "trouble": self.trouble or None,
             "results": [str(path) for path in self.results],
             "outputs": list(record.stored) if record else [],
             "cost_usd": float(record.cost_usd or 0) if record else 0.0,
@@ -92,35 +116,39 @@ def submit(
     """
     deployment = setting.deployment
     options = ({"n": str(n)} if n else {}) | ({"size": size} if size else {})
-    found = find(photos, to, prompt, options)
+    found = find(photos, to, prompt, options, out)
     for why, number in found.left_alone.items():
         setting.remark(f"Left alone: {counted(number, 'file')}, {why}.")
     if not found.photos:
         raise click.UsageError("There is no photo among these.")
+    if 0 < deployment.settings.daily_image_limit < (n or 1):
+        raise click.UsageError(f"--n is {n}; DailyImageLimit allows fewer in a whole day.")
     _check_prompts(deployment, found.photos)
 
     with bar(setting.aside, "Looking", len(found.photos)) as step:
-        look = (lambda photo: Submitted(photo)) if again else (lambda photo: _looked(deployment, photo))
-        submitted = side_by_side(look, found.photos, step)
+        submitted = side_by_side(lambda photo: _looked(deployment, photo), found.photos, step)
+    if again:
+        submitted = [Submitted(each.photo, etag=each.etag) for each in submitted]
     submitted = _with_records(deployment, submitted)
-    missing = [each for each in submitted if each.job is None]
+    missing = [each for each in submitted if each.is_missing]
     _say_what_is_there(setting, submitted)
 
     if missing:
-        cost = offer(deployment, len(missing), sum(each.photo.images for each in missing))
+        unpaid = [each for each in missing if not (each.record and each.record.paid_at)]
+        cost = offer(deployment, len(unpaid), sum(each.photo.images for each in unpaid))
         setting.remark(f"To buy: {in_words(cost)} at the present pace.")
         if not setting.agreed(cost):
             setting.remark("Nothing was uploaded.")
             return 2
-        with bar(setting.aside, "Uploading", len(missing)) as step:
-            uploaded = side_by_side(
-                lambda each: replace(each, job=upload(deployment, each.photo), is_new=True), missing, step
-            )
-        by_key = {each.photo.key: each for each in uploaded}
-        submitted = [by_key.get(each.photo.key, each) for each in submitted]
-    if wait:
-        submitted = _waited(setting, deployment, submitted, out)
-    return _report(setting, submitted, wait, out)
+    try:
+        submitted = _sent(setting, deployment, submitted)
+        if wait:
+            submitted = _waited(setting, deployment, submitted, out)
+    except KeyboardInterrupt:
+        if again:
+            setting.remark("Go on without --again: with it, everything is bought once more.")
+        raise
+    return _report(setting, submitted, out if wait else None, wait)
 
 
 def _check_prompts(deployment: Deployment, photos: list[Photo]) -> None:
@@ -129,7 +157,11 @@ def _check_prompts(deployment: Deployment, photos: list[Photo]) -> None:
         return
     prompts = FolderPrompts(deployment.storage, deployment.clock)
     for photo in photos:
-        if not photo.has_prompt and not prompts.find(deployment.settings.input_bucket, photo.key):
+        try:
+            has_one = photo.has_prompt or prompts.find(deployment.settings.input_bucket, photo.key)
+        except Rejected as rejected:
+            raise click.UsageError(f"In the bucket, {rejected.message}.") from None
+        if not has_one:
             raise click.UsageError(
                 f"{photo.path} has no prompt. Say --prompt, or write one into {photo.path.parent / PROMPT_FILE}."
             )
@@ -141,39 +173,80 @@ def _looked(deployment: Deployment, photo: Photo) -> Submitted:
     try:
         there = s3.head_object(Bucket=bucket, Key=photo.key, ChecksumMode="ENABLED")
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+        if _status(error) != 404:
             raise
         return Submitted(photo)
+    other = Submitted(photo, etag=there["ETag"])
     if there["Metadata"] != photo.metadata or there["ContentLength"] != photo.path.stat().st_size:
-        return Submitted(photo)
+        return other
     sha256, md5 = photo.digests()
     if there.get("ChecksumSHA256") != sha256 and there["ETag"].strip('"') != md5:
-        return Submitted(photo)
+        return other
     version_id, etag, modified = identity(there)
-    return Submitted(photo, Job(bucket, photo.key, version_id, etag, there["ContentLength"], modified))
+    job = Job(bucket, photo.key, version_id, etag, there["ContentLength"], modified)
+    return replace(other, job=job, modified=there["LastModified"].timestamp())
 
 
-def upload(deployment: Deployment, photo: Photo) -> Job:
-    """Put a photo into the input bucket."""
+def _begun(deployment: Deployment, submitted: Submitted) -> Submitted:
+    """Upload what is not there, and have looked at what is there unnoticed."""
+    if submitted.job:
+        owner = f"submit/{uuid4().hex[:8]}"
+        enqueue(submitted.job, deployment.queues, deployment.ledger, deployment.clock, owner)
+        return replace(submitted, is_new=True)
+    try:
+        job = upload(deployment, submitted.photo, submitted.etag)
+    except ClientError as error:
+        if _status(error) not in (409, 412):
+            raise
+        # Somebody was faster, perhaps botocore, whose first try's answer got lost on its way.
+        found = _looked(deployment, submitted.photo)
+        job = found.job or upload(deployment, submitted.photo, found.etag)
+    return replace(submitted, job=job, is_new=True)
+
+
+def upload(deployment: Deployment, photo: Photo, replaces: str = "") -> Job:
+    """Put a photo into the input bucket, in place of what has the etag `replaces`; "" for nothing."""
     bucket = deployment.settings.input_bucket
+    condition: dict[str, Any] = {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
     with photo.path.open("rb") as body:
         answer = deployment.s3.put_object(
             Bucket=bucket,
             Key=photo.key,
             Body=body,
             Metadata=photo.metadata,
+            ChecksumAlgorithm="SHA256",
             ChecksumSHA256=photo.digests()[0],  # by which a bucket with a KMS key, too, tells what it has
+            **condition,
         )
     return deployment.storage.resolve(Job(bucket, photo.key, answer.get("VersionId"), answer["ETag"].strip('"')))
 
 
+def _status(error: ClientError) -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def _sent(setting: Setting, deployment: Deployment, submitted: list[Submitted]) -> list[Submitted]:
+    """All of them, with those that were missing begun."""
+    missing = [each for each in submitted if each.is_missing]
+    if not missing:
+        return submitted
+    with bar(setting.aside, "Uploading", len(missing)) as step:
+        begun = side_by_side(lambda each: _begun(deployment, each), missing, step)
+    by_key = {each.photo.key: each for each in begun}
+    return [by_key.get(each.photo.key, each) for each in submitted]
+
+
 def _with_records(deployment: Deployment, submitted: list[Submitted]) -> list[Submitted]:
     known = records_of(deployment, [each.job.id for each in submitted if each.job])
-    return [replace(each, record=known.get(each.job.id) if each.job else None) for each in submitted]
+    now = deployment.clock.now()
+    return [replace(each, record=known.get(each.job.id) if each.job else None, seen_at=now) for each in submitted]
 
 
 def _say_what_is_there(setting: Setting, submitted: list[Submitted]) -> None:
-    there = Counter(each.status for each in submitted if each.job)
+    there = Counter(each.status for each in submitted if not each.is_missing)
+    unnoticed = sum(each.is_missing and each.job is not None for each in submitted)
+    if unnoticed:
+        setting.remark(f"In the bucket, but unnoticed: {counted(unnoticed, 'photo')}.")
     if there[Stage.DONE]:
         setting.remark(f"Done before: {counted(there[Stage.DONE], 'photo')}. (--again buys them again.)")
     on_their_way = there[Stage.WAITING] + there[Stage.RUNNING]
@@ -189,9 +262,12 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
     with bar(setting.aside, "Waiting", len(by_id)) as step, ThreadPoolExecutor(THREADS) as pool:
 
         def fetched(record: Record) -> None:
-            each = by_id[record.id]
+            each = replace(by_id[record.id], record=record)
             beside = out / each.photo.key if out else each.photo.path
-            by_id[record.id] = replace(each, record=record, results=tuple(fetch(deployment, record, beside)))
+            try:
+                by_id[record.id] = replace(each, results=tuple(fetch(deployment, record, beside)))
+            except OSError as error:  # the others' results can still be had
+                by_id[record.id] = replace(each, trouble=str(error))
             step(1)
 
         def tell(ended: list[Record], pace: PaceNow) -> None:
@@ -207,23 +283,34 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
     return [by_id.get(each.job.id, each) if each.job else each for each in submitted]
 
 
-def _report(setting: Setting, submitted: list[Submitted], waited: bool, out: Path | None) -> int:
-    failed = [each for each in submitted if each.status == Stage.FAILED]
-    spent = sum(float(each.record.cost_usd or 0) for each in submitted if each.record)
+def _report(setting: Setting, submitted: list[Submitted], out: Path | None, waited: bool) -> int:
     uploaded = sum(each.is_new for each in submitted)
+    bought = sum(float(each.record.cost_usd or 0) for each in submitted if each.is_new and each.record)
     results = [path for each in submitted for path in each.results]
-    lines = [f"{counted(uploaded, 'photo')} uploaded, {len(submitted) - uploaded} were there."]
+    wrong = list(filter(None, map(_trouble, submitted)))
+    lines = [f"{counted(uploaded, 'photo')} submitted, {len(submitted) - uploaded} were there."]
     if waited:
-        lines.append(
-            f"{counted(len(results), 'result')} {f'in {out}' if out else 'beside the photos'}, {dollars(spent)}."
-        )
+        lines.append(f"{counted(len(results), 'result')} {f'in {out}' if out else 'beside the photos'}.")
+        lines.append(f"Bought: {dollars(bought)}.")
     elif uploaded:
         lines.append("`backdrop status` shows how far they are; the same command with --wait fetches the results.")
-    for each in failed:
-        reason = (each.record.reason if each.record else None) or {}
-        code = reason.get("code", "")
-        lines.append(f"Failed: {each.photo.path}: {code}: {reason.get('message', '')}. {ADVICE.get(code, '')}")
     setting.answer(
-        {"photos": [each.as_dict() for each in submitted], "uploaded": uploaded, "cost_usd": round(spent, 4)}, *lines
+        {"photos": [each.as_dict() for each in submitted], "submitted": uploaded, "cost_usd": round(bought, 4)},
+        *lines,
+        *wrong,
     )
-    return 1 if failed else 0
+    return 1 if wrong else 0
+
+
+def _trouble(submitted: Submitted) -> str:
+    """What went wrong with a photo, and what to do; empty when nothing did."""
+    record, path = submitted.record, submitted.photo.path
+    if submitted.trouble:
+        return f"Not fetched: {path}: {submitted.trouble}. The same command tries again."
+    if submitted.status == REPLACED:
+        return f"Replaced: {path}: somebody has uploaded or deleted {submitted.photo.key} since."
+    if record and submitted.status == Stage.FAILED:
+        reason = record.reason or {}
+        code = reason.get("code", "")
+        return f"Failed: {path}: {code}: {reason.get('message', '')}. {ADVICE.get(code, '')}"
+    return ""

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from backdrop.job import Job
 from backdrop.ledger import Record, State
+from backdrop.reconcile import is_stuck
 from backdrop.storage import Listed
 from tools.cli.deployment import THREADS, Deployment
 
@@ -18,6 +19,8 @@ class Stage(StrEnum):
     """The ledger doesn't know it: just uploaded, or there before Backdrop was."""
     WAITING = "waiting"
     RUNNING = "running"
+    STUCK = "stuck"
+    """It should have been looked at long ago: its message is lost."""
     DONE = "done"
     FAILED = "failed"
 
@@ -39,7 +42,9 @@ def stage_of(record: Record | None, now: float) -> Stage:
         return Stage.DONE
     if record.state is State.REJECTED:
         return Stage.FAILED
-    return Stage.RUNNING if record.lease_until > now else Stage.WAITING
+    if record.lease_until > now:
+        return Stage.RUNNING
+    return Stage.STUCK if is_stuck(record, now) else Stage.WAITING
 
 
 def seen(deployment: Deployment, prefix: str) -> Iterator[Seen]:
@@ -65,6 +70,7 @@ def records(deployment: Deployment, jobs: Iterable[Job]) -> dict[str, Record]:
 
 def records_of(deployment: Deployment, ids: list[str]) -> dict[str, Record]:
     """The records of job ids, read side by side; those that the ledger doesn't know are left out."""
+    ids = list(dict.fromkeys(ids))  # DynamoDB refuses to be asked twice for one
     chunks = [ids[start : start + 100] for start in range(0, len(ids), 100)]
     found: dict[str, Record] = {}
     with ThreadPoolExecutor(THREADS) as pool:

@@ -52,7 +52,7 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
             waiting = max(waiting, now - upload.modified)
             if record is not None and record.paid_at:
                 paid = max(paid, now - record.paid_at)
-            if record is None or _is_stuck(record, now):
+            if record is None or is_stuck(record, now):
                 enqueue(upload.job, app.queues, app.ledger, app.clock, owner)
                 logger.warning(
                     "enqueued: its notification or message was lost", key=upload.job.key, correlation_id=upload.job.id
@@ -71,7 +71,8 @@ def _is_done_with(record: Record) -> bool:
     return record.state in (State.DONE, State.SUPERSEDED) or (record.state is State.REJECTED and record.dead_lettered)
 
 
-def _is_stuck(record: Record, now: float) -> bool:
+def is_stuck(record: Record, now: float) -> bool:
+    """Whether an upload that is not over should have been looked at long ago, so that its message must be lost."""
     return now - max(record.due_at, record.lease_until, record.updated_at) > GRACE_SECONDS
 
 

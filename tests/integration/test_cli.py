@@ -1,0 +1,319 @@
+"""The command `backdrop` where timing, odd states and interruptions matter; tests/e2e/test_cli.py has the ordinary."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from moto.backends import get_backend
+
+from backdrop.job import Job
+from backdrop.ledger import State
+from backdrop.settings import Settings
+from tests.integration.world import INPUT, OUTPUT, MovedClock, World
+from tools.cli import submit as submit_module
+from tools.cli.commands import cli
+from tools.cli.deployment import Deployment
+from tools.cli.follow import fetch
+from tools.cli.options import Setting
+from tools.cli.submit import Submitted
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def deployment(world: World) -> Deployment:
+    """As if the stack were deployed: moto has no CloudFormation that would make it."""
+    deployment = Deployment("backdrop")
+    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
+    return deployment
+
+
+@pytest.fixture
+def run(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in a folder with photos/red.jpg; its JSON, after a check of the exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, code: int = 0) -> Any:
+        setting = Setting()
+        setting.__dict__["deployment"] = deployment
+        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=setting, standalone_mode=False)
+        if isinstance(done.exception, click.ClickException):
+            assert done.exception.exit_code == code
+            return done.exception.message
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert (done.return_value or 0) == code, done.output
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+    return run
+
+
+@pytest.fixture
+def red(tmp_path: Path, photo: bytes) -> Path:
+    path = tmp_path / "photos" / "red.jpg"
+    path.parent.mkdir()
+    path.write_bytes(photo)
+    return path
+
+
+def versions(world: World) -> list[str]:
+    return [entry["VersionId"] for entry in world.s3.list_object_versions(Bucket=INPUT).get("Versions", [])]
+
+
+def current(world: World, key: str = "photos/red.jpg") -> Job:
+    found = world.s3.head_object(Bucket=INPUT, Key=key)
+    return Job(INPUT, key, found["VersionId"], found["ETag"].strip('"'), found["ContentLength"])
+
+
+def submitted_and_done(run: Run, world: World, *more: object) -> Any:
+    run("submit", "photos", "--prompt", "snow", *more)
+    world.notify(current(world))
+    return run("submit", "photos", "--prompt", "snow", "--wait")
+
+
+def test_what_was_submitted_just_like_this_is_not_uploaded_again_and_anything_else_is(
+    run: Run, world: World, red: Path, picture_of: Callable[[str], bytes]
+) -> None:
+    same = ("submit", "photos", "--prompt", "snow")
+    assert run(*same)["submitted"] == 1
+    assert run(*same)["submitted"] == 0
+    assert run("submit", "photos", "--prompt", "moss")["submitted"] == 1
+    assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 1
+    red.write_bytes(picture_of("WEBP"))
+    assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 1
+    red.write_bytes(red.read_bytes()[:-1] + b"x")  # as long as before
+    assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 1
+    assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 0
+    assert run("submit", "photos", "--prompt", "moss", "--n", 2, "--again")["submitted"] == 1
+    assert len(versions(world)) == 6
+
+
+def test_bytes_are_known_again_where_the_etag_is_no_md5(run: Run, world: World, red: Path) -> None:
+    """As where a KMS key encrypts the bucket."""
+    run("submit", "photos", "--prompt", "snow")
+    get_backend("s3")["123456789012"]["aws"].buckets[INPUT].keys["photos/red.jpg"]._etag = "0" * 32
+
+    assert current(world).etag == "0" * 32
+    assert run("submit", "photos", "--prompt", "snow")["submitted"] == 0
+
+
+def test_a_put_whose_answer_got_lost_makes_no_second_version(
+    run: Run, world: World, red: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a second `submit` at the same time: what was looked up a moment ago is no longer true."""
+    run("submit", "photos", "--prompt", "snow")
+    looked, looks = submit_module._looked, []
+
+    def late(deployment: Deployment, photo: Any) -> Submitted:
+        looks.append(photo)
+        return Submitted(photo) if len(looks) == 1 else looked(deployment, photo)
+
+    monkeypatch.setattr(submit_module, "_looked", late)
+    assert run("submit", "photos", "--prompt", "snow")["photos"][0]["job_id"] == current(world).id
+    assert len(versions(world)) == 1
+
+
+def test_a_photo_that_is_there_unnoticed_is_enqueued_and_not_uploaded(run: Run, world: World, red: Path) -> None:
+    """Its notification was lost, or it was there before Backdrop was."""
+    world.put("photos/red.jpg", red.read_bytes(), prompt="snow")
+    assert run("submit", "photos", "--prompt", "snow")["submitted"] == 0, "it is on its way"
+    world.advance(3600)
+
+    assert run("submit", "photos", "--prompt", "snow")["submitted"] == 1
+    world.drain()
+    assert run("submit", "photos", "--prompt", "snow", "--wait")["photos"][0]["status"] == "done"
+    assert (len(versions(world)), world.charged()) == (1, 1)
+
+
+def test_backfill_takes_up_an_upload_whose_message_is_lost(run: Run, world: World, photo: bytes) -> None:
+    job = world.put("red.jpg", photo, prompt="snow")
+    held = world.app.ledger.claim(job, "a worker", 0.0)
+    world.app.ledger.release(held, world.now())
+    assert run("quote")["waiting"] == 1
+    world.advance(2 * 86400)
+
+    assert run("quote")["stuck"] == 1
+    assert run("status")["stuck"] == 1
+    assert run("backfill")["enqueued"] == 1
+    assert run("backfill")["enqueued"] == 0
+    world.drain()
+    record = world.record(job)
+    assert record is not None
+    assert record.state is State.DONE
+
+
+def test_backfill_after_an_interruption_finds_only_the_rest_new(
+    run: Run, world: World, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        world.put(f"{number:02}.jpg", photo, prompt="snow")
+    send, sent = deployment.queues.retry, []
+
+    def interrupted(job: Job, seconds: float) -> None:
+        send(job, seconds)
+        sent.append(job)
+        if len(sent) == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(deployment.queues, "retry", interrupted)
+    with pytest.raises((KeyboardInterrupt, click.Abort)):
+        run("backfill")
+    monkeypatch.setattr(deployment.queues, "retry", send)
+
+    assert run("quote")["new"] <= 31, "what was enqueued is marked"
+    run("backfill")
+    world.drain()
+    assert (len(world.outputs()), world.charged()) == (40, 40)
+
+
+def test_what_can_not_be_read_or_can_not_succeed_is_invalid_and_the_rest_is_quoted(
+    run: Run, world: World, photo: bytes, environment: pytest.MonkeyPatch
+) -> None:
+    world.put("red.jpg", photo, prompt="snow", n="3")
+    world.put("too many.jpg", photo, prompt="snow", n="8")
+    world.s3.put_object(Bucket=INPUT, Key="old.jpg", Body=photo, Metadata={"prompt": "x"}, StorageClass="GLACIER")
+    world.put("no prompt.jpg", photo)
+    environment.setenv("DAILY_IMAGE_LIMIT", "5")
+    deployment = Deployment("backdrop")
+    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
+    setting = Setting()
+    setting.__dict__["deployment"] = deployment
+
+    found = json.loads(CliRunner().invoke(cli, ["quote", "--json"], obj=setting).stdout)
+
+    assert (found["new"], found["images"], found["cost_usd"]) == (1, 3, 0.09)
+    assert found["invalid_by_reason"] == {"invalid_option": 1, "in an archive": 1, "missing_prompt": 1}
+
+
+def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: World, photo: bytes) -> None:
+    world.put("old.jpg", photo, prompt="snow")
+    world.advance(2 * 86400)
+    world.put("young.jpg", photo, prompt="snow")
+
+    found = run("status")
+    assert (found["new"], found["untouched"], found["images_left"]) == (2, 1, 1)
+
+
+def test_a_result_that_was_worked_on_stays_and_an_older_one_is_replaced(run: Run, world: World, red: Path) -> None:
+    [fetched] = submitted_and_done(run, world)["photos"][0]["results"]
+    result = Path(fetched)
+    original = result.read_bytes()
+
+    result.write_bytes(b"retouched")
+    os.utime(result, (world.now() + 60,) * 2)
+    run("submit", "photos", "--prompt", "snow", "--wait")
+    assert result.read_bytes() == b"retouched"
+
+    os.utime(result, (world.now() - 3600,) * 2)
+    run("submit", "photos", "--prompt", "snow", "--wait")
+    assert result.read_bytes() == original
+
+
+def test_a_result_of_another_upload_is_not_fetched(
+    run: Run, world: World, red: Path, deployment: Deployment, tmp_path: Path
+) -> None:
+    submitted_and_done(run, world)
+    record = world.record(current(world))
+    assert record is not None
+    world.s3.put_object(Bucket=OUTPUT, Key="photos/red.jpg.png", Body=b"another's", Metadata={"job-id": "another"})
+
+    assert fetch(deployment, record, tmp_path / "elsewhere" / "red.jpg") == []
+
+
+def test_one_result_that_can_not_be_written_does_not_cost_the_others(
+    run: Run, world: World, red: Path, photo: bytes
+) -> None:
+    (red.parent / "blue.jpg").write_bytes(photo)
+    run("submit", "photos", "--prompt", "snow")
+    for key in ("photos/red.jpg", "photos/blue.jpg"):
+        world.notify(current(world, key))
+    (red.parent / "blue.jpg.png").mkdir()
+    os.utime(red.parent / "blue.jpg.png", (0, 0))
+
+    blue, found = run("submit", "photos", "--prompt", "snow", "--wait", code=1)["photos"]
+
+    assert blue["trouble"]
+    assert found["results"] == ["photos/red.jpg.png"]
+
+
+def test_an_upload_that_somebody_replaced_is_said_to_be(
+    run: Run, world: World, red: Path, deployment: Deployment, photo: bytes
+) -> None:
+    run("submit", "photos", "--prompt", "snow")
+    job = current(world)
+    world.put("photos/red.jpg", photo, prompt="another's")
+    world.notify(job)
+    [mine] = submit_module._with_records(deployment, [Submitted(photo=None, job=job)])  # type: ignore[arg-type]
+
+    assert mine.status == "replaced"
+
+
+def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, world: World, photo: bytes) -> None:
+    job = world.upload("red.jpg", photo)
+    [letter] = world.dead_letters()
+    odd = ["no JSON", '{"job": "x"}', '{"job": {"key": "a"}}', '{"reason": "x"}', '{"reason": {"code": ["x"]}}', "[]"]
+    for body in (json.dumps(letter), json.dumps({"job": letter["job"]}), *odd):
+        world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=body)
+
+    shown = run("failures")
+    codes = [each["reason"]["code"] for each in shown]
+    assert sorted(codes) == ["malformed_message"] * 6 + ["missing_prompt"] * 2 + ["unforeseen"]
+    assert {each["body"] for each in shown if each["reason"]["code"] == "malformed_message"} == set(odd)
+
+    world.put("prompt.txt", b"snow")
+    world.advance(61)
+    assert run("resume", "red.jpg")["resumed"] == ["red.jpg"] * 3
+    world.drain()
+    record = world.record(job)
+    assert record is not None
+    assert record.state is State.DONE
+    assert world.charged() == 1
+    assert len(run("failures")) == 6
+
+
+def test_resume_interrupted_between_its_two_steps_loses_nothing_and_buys_once(
+    run: Run, world: World, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.upload("red.jpg", photo)
+    world.put("prompt.txt", b"snow")
+    world.advance(61)
+
+    def ended(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment.sqs, "delete_message", ended)
+        with pytest.raises((KeyboardInterrupt, click.Abort)):
+            run("resume")
+    assert (len(world.waiting()), len(world.dead_letters())) == (1, 1)
+
+    world.drain()
+    for message in get_backend("sqs")["123456789012"]["us-east-1"].queues["backdrop-dead-letters"]._messages:
+        message.visible_at = 0  # two minutes later
+    run("resume")
+    world.drain()
+    assert (world.charged(), world.dead_letters()) == (1, [])
+
+
+def test_resume_asks_for_all_images_that_it_can_buy(run: Run, world: World, photo: bytes) -> None:
+    world.upload("red.jpg", photo, n="8")
+
+    assert "8 images" in run("resume", "--ask-above-images", 7, code=2)
+    assert world.waiting() == []
+    assert len(run("failures")) == 1, "it was put back"
+
+
+def test_letters_that_somebody_else_looks_at_are_not_taken_for_none(
+    world: World, photo: bytes, deployment: Deployment
+) -> None:
+    world.upload("red.jpg", photo)
+    world.sqs.receive_message(QueueUrl=world.dead_letter_url, VisibilityTimeout=60)
+    setting = Setting()
+    setting.__dict__["deployment"] = deployment
+
+    assert "1 letter more is being looked at" in CliRunner().invoke(cli, ["failures"], obj=setting).output
