@@ -7,5 +7,11 @@ from typing import Any
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as a Markdown table; the first one's keys are the head."""
     head = list(rows[0])
-    lines = [head, ["---"] * len(head), *([str(row.get(name, "")) for name in head] for row in rows)]
+    lines = [head, ["---"] * len(head), *([_cell(row.get(name, "")) for name in head] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

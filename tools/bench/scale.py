@@ -250,7 +250,16 @@ def played(scenario: Scenario) -> dict[str, Any]:
 EXPLAINED = """The project's own handlers, pace, ledger, queues and settling of errors on played time. S3, Lambda, SQS,
 DynamoDB and the gateway are played with their limits: 1,000 concurrent executions, 1,000 writes a second to one item,
 120,000 messages in flight, a strict number of calls in any minute. Calls take 4 to 60 seconds, 12 on average; 1 % fail
-with 5xx. *ideal* is the uploads' share of the limit, and one call."""
+with 5xx. *ideal* is the uploads' share of the limit, and one call.
+
+Which limit comes first: Lambda's concurrent executions, from a thousand uploads at once on. What doesn't fit waits with
+Lambda, whatever the pace, and nothing is lost by it. In the same moment the pace item is asked for more than its
+thousand writes a second; those that are refused take a place in line a little later. Both are over within seconds.
+SQS's 120,000 messages in flight come from about 130,000 waiting uploads on: SQS then hands out no more, and the others
+wait unseen until some are done. DynamoDB's and S3's other limits are far away at any pace that Lambda allows.
+
+Left out, because they would take hours to play: 100,000 and more at 10 a minute, which is a week, and a million at 600
+a minute, which is 28 hours. `python -m tools.bench.scale --most 1000000` plays a million at 30,000 a minute."""
 
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:

@@ -33,8 +33,8 @@ WHY_NOT = {
     "scale: drain / ideal": (
         "**Scale.** At 30,000 calls a minute and 12 seconds a call, 6,000 calls would have to run at a time. "
         "Lambda runs 1,000 executions until AWS is asked for more: that, not the pace, ends it at about 5,000 "
-        "calls a minute, from about a thousand uploads on. Fewer uploads than a minute's calls are gone "
-        "within seconds, so that the slowest single call, 60 seconds, is all of their time."
+        "calls a minute. And where all calls are sent within two minutes, as with 1,000 uploads at 600 a "
+        "minute, the slowest of them, of 60 seconds or tried again, are a large part of the time."
     ),
 }
 
