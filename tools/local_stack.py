@@ -354,6 +354,10 @@ The local stack runs: AWS emulator {stack.endpoint_url}, stand-in gateway {stack
   aws s3 cp photo.jpg s3://{outputs["InputBucketName"]}/ --metadata prompt="a beach at sunset"
   aws s3 ls s3://{outputs["OutputBucketName"]}/ --recursive
 
+Or without the AWS CLI, photos and whole folders, with the results beside them:
+
+  .venv/bin/backdrop submit photo.jpg --prompt "a beach at sunset" --wait
+
 `make down` stops it. Logs are in {(ROOT / ".local").relative_to(ROOT)}/."""
     )
     return 0
