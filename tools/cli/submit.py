@@ -26,7 +26,7 @@ from tools.cli.progress import bar, side_by_side
 from tools.cli.uploads import Stage, records_of, stage_of
 from tools.page import counted, dollars
 
-YOUNGEST_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
+ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
 REPLACED = "replaced"
 
 
@@ -55,7 +55,7 @@ class Submitted:
         if self.job is None:
             return True
         if self.record is None:
-            return self.seen_at - self.modified > YOUNGEST_SECONDS
+            return self.seen_at - self.modified > ON_ITS_WAY_SECONDS
         return stage_of(self.record, self.seen_at) in (Stage.NEW, Stage.STUCK)
 
     @property
