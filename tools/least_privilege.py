@@ -21,6 +21,8 @@ from typing import Any
 from urllib.parse import quote_plus
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
+
 from tools.local_stack import SAMPLE_EVENT, SAMPLE_PHOTO, LocalStack, LocalStackError, until, with_iam_enforced
 
 LOST_KEY = "lost/mug.jpg"
@@ -30,6 +32,7 @@ _GATEWAY_SECONDS = 10
 _FUNCTION_SECONDS = 30  # a call needs _GATEWAY_SECONDS and 10 more, or it is not begun
 _SOON_SECONDS = 5.0
 _POLLED_SECONDS = 15.0
+_OLDER = "older"
 
 _TRIGGER, _RETRY, _RECONCILE = "ReplaceBackground", "Retry", "Reconcile"
 # What the emulator lets happen whatever a role says, and why nothing can go wrong here without it. Believed only when
@@ -210,6 +213,10 @@ class Stage:
     def _uploads(self) -> dict[str, Any]:
         event = {"Records": [self._upload(name) for name in ("deleted", "no-prompt", "photo", "waits")]}
         self._s3.delete_object(Bucket=self._input, Key=f"{self._folder}deleted")
+        # As of an earlier upload of the key, which is to be replaced.
+        key = f"{self._folder}photo"
+        older = {"job-id": _OLDER, "source-key": key, "source-modified": "0"}
+        self._s3.put_object(Bucket=self._output, Key=f"{key}.png", Body=b"older", Metadata=older)
         return event
 
     def _upload(self, name: str) -> dict[str, Any]:
@@ -278,8 +285,11 @@ class Stage:
             yield "no log"
 
     def _has_result(self, name: str) -> bool:
-        listed = self._s3.list_objects_v2(Bucket=self._output, Prefix=self._folder).get("Contents", [])
-        return f"{self._folder}{name}.png" in [entry["Key"] for entry in listed]
+        try:
+            found = self._s3.head_object(Bucket=self._output, Key=f"{self._folder}{name}.png")
+        except ClientError:
+            return False
+        return bool(found["Metadata"]["job-id"] != _OLDER)
 
     def _ledger(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self._dynamodb.scan(TableName=self._table)["Items"]
