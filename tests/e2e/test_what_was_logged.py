@@ -56,9 +56,12 @@ def everything(deployed: Deployed, all_events: Mailbox) -> dict[str, list[str]]:
 
 
 def prompts(deployed: Deployed) -> set[str]:
-    """All that the suite has used: those of every version of every upload, and the default one."""
+    """All that were used on this stack: those of every version of every upload, and of every prompt.txt."""
 
     def prompt(bucket: str, version: Any) -> str:
+        if version["Key"].endswith("prompt.txt"):
+            found = deployed.s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+            return str(found["Body"].read().decode())
         found = (
             {}
             if not version["Size"]
