@@ -9,6 +9,20 @@ LOST_KEY = "lost/mug.jpg"
 """Uploaded without a notification at the start, because reconcile leaves it alone for two minutes."""
 
 
+HALVES = {
+    "commands": ("test_cli.py", "test_gallery.py", "test_alarms.py", "test_existing_bucket.py", "test_deploy.py"),
+    "uploads": ("test_events.py", "test_pace.py", "test_pay_once.py", "test_reconcile.py", "test_uploads.py"),
+}
+"""What `--dist loadgroup` gives to one process, with a stack of its own; about as long as each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for half, files in HALVES.items():
+            if item.path.name in files:
+                item.add_marker(pytest.mark.xdist_group(half))
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The real template on a local stack of the tests' own, at ten calls a second, with IAM enforced."""

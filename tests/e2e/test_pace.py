@@ -38,6 +38,10 @@ def test_a_key_rotated_in_ssm_is_picked_up_without_a_deploy(deployed: Deployed) 
         deployed.until_stored("after.jpg.png")
     finally:
         ssm.put_parameter(Name=KEY_PARAMETER, Value=old, Type="SecureString", Overwrite=True)
+        for name in ("ReplaceBackgroundFunctionName", "RetryFunctionName"):  # ends the workers, which remember the key
+            function = deployed.stack.outputs[name]
+            timeout = deployed.functions.get_function_configuration(FunctionName=function)["Timeout"]
+            deployed.functions.update_function_configuration(FunctionName=function, Timeout=timeout)
     assert deployed.charged() == 2
 
 

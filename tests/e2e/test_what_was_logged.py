@@ -1,4 +1,4 @@
-"""Row 63: what the whole suite logged, told, published and dead-lettered; runs last, by its name."""
+"""Row 63: what all tests of a stack logged, told, published and dead-lettered; runs last on each, by its name."""
 
 import base64
 import json
@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import HALVES
 from tests.e2e.deployed import Deployed, Mailbox
 from tools.local_stack import KEY_PARAMETER, until
 
+pytestmark = pytest.mark.parametrize(
+    "half", [pytest.param(half, marks=pytest.mark.xdist_group(half)) for half in HALVES]
+)
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes()
 PROMPT = "an unmistakable backdrop, mine alone"
 SIGNATURE = "unmistakable-signature"
@@ -97,7 +101,7 @@ def json_lines(lines: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def test_nothing_that_leaves_holds_a_key_a_signature_a_link_or_a_prompt(
-    deployed: Deployed, everything: dict[str, list[str]]
+    deployed: Deployed, everything: dict[str, list[str]], half: str
 ) -> None:
     assert any('"_aws"' in line for line in everything["logs"])
     assert all(everything.values())
@@ -110,7 +114,7 @@ def test_nothing_that_leaves_holds_a_key_a_signature_a_link_or_a_prompt(
         assert found == [], kind
 
 
-def test_every_line_about_an_upload_carries_its_job_id(deployed: Deployed) -> None:
+def test_every_line_about_an_upload_carries_its_job_id(deployed: Deployed, half: str) -> None:
     deployed.put("a.jpg", PHOTO, prompt="wood")
     deployed.until_stored("a.jpg.png")
     deployed.until_finished(1, seconds=30)
