@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 from moto.backends import get_backend
 
@@ -19,6 +21,7 @@ from tools.cli import submit as submit_module
 from tools.cli.commands import cli
 from tools.cli.deployment import Deployment
 from tools.cli.follow import fetch
+from tools.cli.forecast import offer
 from tools.cli.options import Setting
 from tools.cli.submit import Submitted
 
@@ -116,6 +119,92 @@ def test_a_put_whose_answer_got_lost_makes_no_second_version(
     monkeypatch.setattr(submit_module, "_looked", late)
     assert run("submit", "photos", "--prompt", "snow")["photos"][0]["job_id"] == current(world).id
     assert len(versions(world)) == 1
+
+
+@pytest.mark.parametrize("more", [("--prompt", "moss"), ("--prompt", "snow", "--again")])
+def test_a_put_in_place_of_another_whose_answer_got_lost_makes_one_version(
+    run: Run, world: World, red: Path, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    """The etag is the same before and after: S3's condition alone would let the second put pass."""
+    run("submit", "photos", "--prompt", "snow")
+    put, puts = deployment.s3_once.put_object, []
+
+    def lost(**arguments: Any) -> Any:
+        puts.append(put(**arguments))
+        raise ReadTimeoutError(endpoint_url="http://s3")
+
+    monkeypatch.setattr(deployment.s3_once, "put_object", lost)
+    found = run("submit", "photos", *more)
+
+    assert (len(puts), len(versions(world))) == (1, 2)
+    assert found["photos"][0]["job_id"] == current(world).id
+
+
+def test_a_photo_that_was_deleted_since_it_was_looked_at_is_uploaded(
+    run: Run, world: World, red: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("submit", "photos", "--prompt", "snow")
+
+    def deleting(*arguments: Any) -> Any:
+        world.s3.delete_object(Bucket=INPUT, Key="photos/red.jpg")
+        return offer(*arguments)
+
+    monkeypatch.setattr("tools.cli.submit.offer", deleting)
+    assert run("submit", "photos", "--prompt", "moss")["submitted"] == 1
+    assert current(world).key == "photos/red.jpg"
+
+
+def test_a_photo_that_is_current_again_is_taken_up_and_waited_for(
+    run: Run, world: World, red: Path, photo: bytes
+) -> None:
+    run("submit", "photos", "--prompt", "snow")
+    mine = current(world)
+    theirs = world.put("photos/red.jpg", photo, prompt="another's")
+    world.notify(mine)
+    world.s3.delete_object(Bucket=INPUT, Key="photos/red.jpg", VersionId=theirs.version_id)
+    assert run("status")["untouched"] == 1
+
+    [taken_up] = run("submit", "photos", "--prompt", "snow")["photos"]
+    assert taken_up["status"] == "uploaded"
+    world.drain()
+    assert run("submit", "photos", "--prompt", "snow", "--wait")["photos"][0]["status"] == "done"
+
+
+def test_again_interrupted_says_what_it_is_still_for(
+    deployment: Deployment, run: Run, red: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (red.parent / "blue.jpg").write_bytes(photo)
+    run("submit", "photos", "--prompt", "snow")
+    begun = submit_module._begun
+
+    def only_red(deployment: Deployment, submitted: Submitted) -> Submitted:
+        if submitted.photo.path.name == "blue.jpg":
+            raise KeyboardInterrupt
+        return begun(deployment, submitted)
+
+    monkeypatch.setattr(submit_module, "_begun", only_red)
+    setting = Setting()
+    setting.__dict__["deployment"] = deployment
+    done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow", "--again"], obj=setting)
+
+    assert re.search(r"[01] of 2 were submitted again\. --again is still for: .*photos/blue\.jpg", done.output)
+
+
+def test_a_failure_whose_letter_was_never_written_is_taken_up(run: Run, world: World, red: Path, photo: bytes) -> None:
+    """Its worker died between the two, more than a day ago."""
+    job = world.upload("photos/red.jpg", photo)
+    world.app.ledger._client.update_item(  # as it was before the letter
+        TableName="backdrop-ledger",
+        Key={"id": {"S": job.id}},
+        UpdateExpression="SET dead_lettered = :no",
+        ExpressionAttributeValues={":no": {"BOOL": False}},
+    )
+    world.advance(2 * 86400)
+    world.put("photos/prompt.txt", b"snow")
+
+    assert run("submit", "photos")["submitted"] == 1
+    world.drain()
+    assert len(world.dead_letters()) == 2
 
 
 def test_a_photo_that_is_there_unnoticed_is_enqueued_and_not_uploaded(run: Run, world: World, red: Path) -> None:
@@ -256,13 +345,21 @@ def test_an_upload_that_somebody_replaced_is_said_to_be(
 def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, world: World, photo: bytes) -> None:
     job = world.upload("red.jpg", photo)
     [letter] = world.dead_letters()
-    odd = ["no JSON", '{"job": "x"}', '{"job": {"key": "a"}}', '{"reason": "x"}', '{"reason": {"code": ["x"]}}', "[]"]
+    odd = [
+        "no JSON",
+        '{"job": "x"}',
+        '{"job": {"key": "", "id": "x"}}',
+        '{"job": {"key": "a"}}',
+        '{"reason": "x"}',
+        '{"reason": {"code": ["x"]}}',
+        "[]",
+    ]
     for body in (json.dumps(letter), json.dumps({"job": letter["job"]}), *odd):
         world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=body)
 
     shown = run("failures")
     codes = [each["reason"]["code"] for each in shown]
-    assert sorted(codes) == ["malformed_message"] * 6 + ["missing_prompt"] * 2 + ["unforeseen"]
+    assert sorted(codes) == ["malformed_message"] * 7 + ["missing_prompt"] * 2 + ["unforeseen"]
     assert {each["body"] for each in shown if each["reason"]["code"] == "malformed_message"} == set(odd)
 
     world.put("prompt.txt", b"snow")
@@ -273,7 +370,7 @@ def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, 
     assert record is not None
     assert record.state is State.DONE
     assert world.charged() == 1
-    assert len(run("failures")) == 6
+    assert run("resume")["resumed"] == [None] * 7, "they come back, one by one"
 
 
 def test_resume_interrupted_between_its_two_steps_loses_nothing_and_buys_once(

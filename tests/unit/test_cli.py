@@ -44,6 +44,8 @@ def folder(tmp_path: Path) -> Path:
 def test_folder_keeps_its_name_and_tree_and_what_is_no_photo_is_counted(folder: Path) -> None:
     (folder / "red.jpg.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "sub" / "gone\nsince.jpg.2.webp").write_bytes(JPEG)
+    (folder / "scan.jfif").write_bytes(JPEG)
+    (folder / "scan.jfif.png").write_bytes(JPEG)
     (folder / "results").mkdir()
     (folder / "results" / "fetched.jpg").write_bytes(JPEG)
     (folder / "link").symlink_to(folder / "sub")
@@ -52,10 +54,10 @@ def test_folder_keeps_its_name_and_tree_and_what_is_no_photo_is_counted(folder: 
 
     found = find([folder], "spring/", "snow", {}, out=folder / "results")
 
-    assert keys(found.photos) == ["spring/shoes/red.jpg", "spring/shoes/sub/blue.jpg"]
+    assert keys(found.photos) == ["spring/shoes/red.jpg", "spring/shoes/scan.jfif", "spring/shoes/sub/blue.jpg"]
     assert found.left_alone == {
         "neither JPEG, PNG nor WebP": 1,
-        "called like a result": 2,
+        "called like a result": 3,
         "a link to a folder": 1,
         "no file": 1,
         "larger than 25 MiB": 1,
@@ -64,6 +66,10 @@ def test_folder_keeps_its_name_and_tree_and_what_is_no_photo_is_counted(folder: 
 
 def test_single_photo_is_uploaded_by_its_name_and_named_when_it_is_none(folder: Path) -> None:
     assert keys(find([folder / "sub" / "blue.jpg"], "", "snow", {}).photos) == ["blue.jpg"]
+    (folder / "red.jpg.png").write_bytes(JPEG)
+    named = [folder / "red.jpg", folder / "red.jpg.png"]  # as a shell's * names them
+    assert keys(find(named, "", "snow", {}).photos) == ["red.jpg"]
+    assert keys(find(named[1:], "", "snow", {}).photos) == ["red.jpg.png"]
     with pytest.raises(click.UsageError, match=r"notes\.txt: neither JPEG"):
         find([folder / "notes.txt"], "", "snow", {})
 

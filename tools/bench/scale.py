@@ -258,8 +258,10 @@ thousand writes a second; those that are refused take a place in line a little l
 SQS's 120,000 messages in flight come from about 130,000 waiting uploads on: SQS then hands out no more, and the others
 wait unseen until some are done. DynamoDB's and S3's other limits are far away at any pace that Lambda allows.
 
-Left out, because they would take hours to play: 100,000 and more at 10 a minute, which is a week, and a million at 600
-a minute, which is 28 hours. `python -m tools.bench.scale --most 1000000` plays a million at 30,000 a minute."""
+A million at 30,000 a minute is played by `python -m tools.bench.scale --most 1000000`, in an hour and a half and 16 GB.
+On 2026-11-22 it drained in 6.289 times the ideal, 3.5 hours, by Lambda's executions: all stored and paid once, 1.01
+invocations an upload, 10,198 calls without an image, no 429. Left out, because they would take hours to play: 100,000
+and more at 10 a minute, which is a week, and a million at 600 a minute, which is 28 hours."""
 
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:

@@ -111,6 +111,12 @@ class Deployment:
         return self._session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
+    def s3_once(self) -> "S3Client":
+        """A client that sends nothing a second time by itself."""
+        once = self._config.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
+        return self._session.client("s3", endpoint_url=self.endpoint_url, config=once)
+
+    @cached_property
     def sqs(self) -> "SQSClient":
         """A client."""
         return self._session.client("sqs", endpoint_url=self.endpoint_url, config=self._config)

@@ -274,9 +274,7 @@ def _bought(deployment: Deployment, out: Path) -> Finding:
     photo = Photo(SAMPLE, f"backdrop-doctor/{uuid4().hex[:8]}.jpg", {"prompt": PROMPT})
     job = upload(deployment, photo)
     over: list[Record] = []
-    follow(
-        deployment, [job.id], lambda ended, _: over.extend(ended), settings.gateway_timeout_seconds + PATIENCE_SECONDS
-    )
+    follow(deployment, [job], lambda ended, _: over.extend(ended), settings.gateway_timeout_seconds + PATIENCE_SECONDS)
     if not over:
         return Finding(
             _ONE, "fault", f"{photo.key} is not back yet", "Look at `backdrop status backdrop-doctor/` again."

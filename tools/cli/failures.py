@@ -58,7 +58,7 @@ class Letter:
     def job(self) -> dict[str, Any] | None:
         """Of the upload; None for a message that is about none."""
         job = self.content.get("job")
-        is_one = isinstance(job, dict) and isinstance(job.get("key"), str) and isinstance(job.get("id"), str)
+        is_one = isinstance(job, dict) and all(isinstance(job.get(name), str) and job[name] for name in ("key", "id"))
         return job if is_one else None
 
     @property

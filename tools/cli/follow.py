@@ -4,15 +4,17 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
+from backdrop.job import Job
 from backdrop.ledger import Record, State
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import PaceNow, pace_now
 from tools.cli.uploads import records_of
 
+UNKNOWN_SECONDS = 60.0  # for so long an upload may be on its way to the ledger
 _LOOK_EVERY_SECONDS = 1.0
 _ITS_TIME_SECONDS = 2.0  # a file system's times may be rounded
 _SECONDS_AN_UPLOAD = 0.002  # ten thousand are looked at every 20 seconds: reading costs, too
@@ -26,24 +28,35 @@ def is_over(record: Record) -> bool:
 
 def follow(
     deployment: Deployment,
-    ids: Collection[str],
+    jobs: Iterable[Job],
     tell: Callable[[list[Record], PaceNow], None],
     seconds: float = math.inf,
-) -> None:
+) -> set[str]:
     """Wait until all uploads are over, or for `seconds`.
 
-    `tell` hears of those that have just ended, and of the pace, at every look.
+    `tell` hears of those that have just ended, and of the pace, at every look. Returns the ids of those that the
+    ledger will never know: in a bucket without versions, what was replaced or deleted before anybody looked at it.
     """
-    pending = list(ids)
-    ends_at = time.monotonic() + seconds
-    while pending and time.monotonic() < ends_at:
+    by_id = {job.id: job for job in jobs}
+    pending, gone = list(by_id), set[str]()
+    begun_at = time.monotonic()
+    while pending and time.monotonic() < begun_at + seconds:
         known = records_of(deployment, pending)
         ended = [record for record in known.values() if is_over(record)]
         over = {record.id for record in ended}
-        pending = [job_id for job_id in pending if job_id not in over]
+        if time.monotonic() - begun_at > UNKNOWN_SECONDS:
+            gone |= {job_id for job_id in set(pending) - known.keys() if _is_gone(deployment, by_id[job_id])}
+        pending = [job_id for job_id in pending if job_id not in over | gone]
         tell(ended, pace_now(deployment))
         if pending:
             time.sleep(_LOOK_EVERY_SECONDS + _SECONDS_AN_UPLOAD * len(pending))
+    return gone
+
+
+def _is_gone(deployment: Deployment, job: Job) -> bool:
+    if job.version_id:
+        return False  # its event names it, whatever became of it
+    return deployment.storage.resolve(Job(job.bucket, job.key)).id != job.id
 
 
 def fetch(deployment: Deployment, record: Record, beside: Path) -> list[Path]:

@@ -24,7 +24,10 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. What was begun goes on in AWS; the same command again takes up from there.", err=True)
+        click.echo(
+            "Interrupted. What was begun goes on in AWS; the same command, without --again, takes up from there.",
+            err=True,
+        )
         sys.exit(INTERRUPTED)
     except OSError as error:
         click.echo(str(error), err=True)

@@ -17,8 +17,8 @@ from backdrop.job import PROMPT_FILE
 from backdrop.request import read_request
 from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES
 
-# "<photo>.<ext>" or "<photo>.<i>.<ext>", wherever the photo itself may be by now
-_RESULT = re.compile(r".+\.(jpe?g|png|webp)(\.[1-8])?\.(png|jpg|webp|avif)", re.IGNORECASE | re.DOTALL)
+_RESULT = re.compile(r"(?P<photo>.+?)(\.[1-8])?\.(png|jpg|webp|avif)", re.DOTALL)
+_PHOTO = re.compile(r".+\.(jpe?g|png|webp)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
                     continue
                 key = f"{to}{(Path(path.resolve().name) / file.relative_to(path)).as_posix()}"
                 found.photos.append(_photo(file, key, prompt, path, options))
+        elif _is_result(path.name, {other.name for other in paths if other.parent == path.parent}):
+            found.left_alone["called like a result"] += 1
         else:
             why = _why_not(path)
             if why:
@@ -104,8 +106,17 @@ def _below(folder: Path, out: Path | None) -> Iterator[tuple[Path, str]]:
             if name == PROMPT_FILE or name.startswith("."):
                 continue
             path = Path(parent, name)
-            yield path, "called like a result" if _RESULT.fullmatch(name) else _why_not(path)
+            is_result = _is_result(name, set(names)) or _is_result(name, None)
+            yield path, "called like a result" if is_result else _why_not(path)
     yield from ((path, "a folder that can't be read") for path in unreadable)
+
+
+def _is_result(name: str, names: set[str] | None) -> bool:
+    """Whether a file is called like the result of one of `names`; None for any photo, wherever it is by now."""
+    found = _RESULT.fullmatch(name)
+    if found is None:
+        return False
+    return found["photo"] in names if names is not None else _PHOTO.fullmatch(found["photo"]) is not None
 
 
 def _why_not(path: Path) -> str:

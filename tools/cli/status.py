@@ -26,7 +26,8 @@ WATCH_SECONDS = 2.0
 class Tally:
     """Uploads by stage, the failed ones by reason, and the images that are still to be bought.
 
-    New uploads of more than a day ago are `untouched`: nobody looks at them until `backfill`.
+    Those that nobody looks at until `backfill` are `untouched`: the reconciler leaves alone what is more than a day
+    old, and what was replaced and is current again.
     """
 
     stages: Counter[Stage] = field(default_factory=Counter)
@@ -44,7 +45,9 @@ def tally(deployment: Deployment, prefix: str) -> Tally:
         record = upload.record
         if upload.stage is Stage.FAILED and record:
             counts.reasons[(record.reason or {}).get("code", "unknown")] += 1
-        elif upload.stage is Stage.NEW and now - upload.listed.modified > OLDEST_SECONDS:
+        elif upload.stage in (Stage.NEW, Stage.STUCK) and (
+            now - upload.listed.modified > OLDEST_SECONDS or (upload.stage is Stage.NEW and record)
+        ):
             counts.untouched += 1
         elif upload.stage is not Stage.DONE and not (record and record.paid_at):
             counts.calls_left += 1
@@ -102,8 +105,8 @@ def _shown(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, no
     for stage in Stage:
         if counts.stages[stage] or stage not in (Stage.NEW, Stage.STUCK):
             table.add_row(str(stage), str(counts.stages[stage]))
-        if stage is Stage.NEW and counts.untouched:
-            table.add_row("  untouched", f"{counts.untouched}; `backdrop backfill` has them done")
+    if counts.untouched:
+        table.add_row("untouched", f"{counts.untouched} of the new and stuck; `backdrop backfill` has them done")
     for code, number in counts.reasons.most_common():
         table.add_row(f"  {code}", str(number))
     limit = settings.daily_image_limit

@@ -1,5 +1,6 @@
 """`backdrop submit`: photos up, with a quote before; with --wait, results down."""
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -8,13 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 import click
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from backdrop.errors import Rejected
-from backdrop.job import PROMPT_FILE, Job
+from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.ledger import Record, State
 from backdrop.prompts import FolderPrompts
-from backdrop.reconcile import enqueue
+from backdrop.reconcile import enqueue, is_stuck
 from backdrop.storage import identity
 from tools.cli.deployment import THREADS, Deployment
 from tools.cli.failures import ADVICE
@@ -28,6 +29,8 @@ from tools.page import counted, dollars
 
 ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
 REPLACED = "replaced"
+_AGAIN = {404, 409, 412, 500, 502, 503, 504}  # 404: what was to be replaced is gone
+MOST_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,10 @@ class Submitted:
     """When this was so, in epoch seconds."""
     modified: float = 0.0
     """When it was uploaded, in epoch seconds; 0 for just now."""
-    etag: str = ""
-    """Of what is in the bucket under its key, as S3 writes it; empty for nothing."""
+    there: Job | None = None
+    """What is in the bucket under its key, whether it is this photo's upload or another."""
+    is_gone: bool = False
+    """Whether it was replaced or deleted before anybody looked at it."""
     is_new: bool = False
     """Whether it was uploaded, or enqueued, by this very command."""
     results: tuple[Path, ...] = ()
@@ -56,6 +61,8 @@ class Submitted:
             return True
         if self.record is None:
             return self.seen_at - self.modified > ON_ITS_WAY_SECONDS
+        if self.record.state is State.REJECTED and not self.record.dead_lettered:
+            return is_stuck(self.record, self.seen_at)  # the letter is still to be written
         return stage_of(self.record, self.seen_at) in (Stage.NEW, Stage.STUCK)
 
     @property
@@ -63,6 +70,8 @@ class Submitted:
         """In a user's words."""
         if self.job is None:
             return "not uploaded"
+        if self.is_gone:
+            return REPLACED
         if self.record is None:
             return "uploaded" if self.is_new else Stage.WAITING
         return REPLACED if self.record.state is State.SUPERSEDED else stage_of(self.record, self.seen_at)
@@ -115,7 +124,7 @@ def submit(
     so after an interruption the same command goes on.
     """
     deployment = setting.deployment
-    options = ({"n": str(n)} if n else {}) | ({"size": size} if size else {})
+    options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
     found = find(photos, to, prompt, options, out)
     for why, number in found.left_alone.items():
         setting.remark(f"Left alone: {counted(number, 'file')}, {why}.")
@@ -128,7 +137,7 @@ def submit(
     with bar(setting.aside, "Looking", len(found.photos)) as step:
         submitted = side_by_side(lambda photo: _looked(deployment, photo), found.photos, step)
     if again:
-        submitted = [Submitted(each.photo, etag=each.etag) for each in submitted]
+        submitted = [Submitted(each.photo, there=each.there) for each in submitted]
     submitted = _with_records(deployment, submitted)
     missing = [each for each in submitted if each.is_missing]
     _say_what_is_there(setting, submitted)
@@ -140,14 +149,19 @@ def submit(
         if not setting.agreed(cost):
             setting.remark("Nothing was uploaded.")
             return 2
+    begun: dict[str, Submitted] = {}
     try:
-        submitted = _sent(setting, deployment, submitted)
-        if wait:
-            submitted = _waited(setting, deployment, submitted, out)
-    except KeyboardInterrupt:
+        _send(setting, deployment, missing, begun)
+    except BaseException:
         if again:
-            setting.remark("Go on without --again: with it, everything is bought once more.")
+            rest = [str(each.photo.path) for each in missing if each.photo.key not in begun]
+            setting.remark(
+                f"{len(begun)} of {len(missing)} were submitted again. --again is still for: {' '.join(rest)}"
+            )
         raise
+    submitted = [begun.get(each.photo.key, each) for each in submitted]
+    if wait:
+        submitted = _waited(setting, deployment, submitted, out)
     return _report(setting, submitted, out if wait else None, wait)
 
 
@@ -171,45 +185,56 @@ def _looked(deployment: Deployment, photo: Photo) -> Submitted:
     """The photo, with its upload if the very same was uploaded before."""
     s3, bucket = deployment.s3, deployment.settings.input_bucket
     try:
-        there = s3.head_object(Bucket=bucket, Key=photo.key, ChecksumMode="ENABLED")
+        found = s3.head_object(Bucket=bucket, Key=photo.key, ChecksumMode="ENABLED")
     except ClientError as error:
         if _status(error) != 404:
             raise
         return Submitted(photo)
-    other = Submitted(photo, etag=there["ETag"])
-    if there["Metadata"] != photo.metadata or there["ContentLength"] != photo.path.stat().st_size:
+    version_id, etag, modified = identity(found)
+    there = Job(bucket, photo.key, version_id, etag, found["ContentLength"], modified)
+    other = Submitted(photo, there=there)
+    if found["Metadata"] != photo.metadata or found["ContentLength"] != photo.path.stat().st_size:
         return other
     sha256, md5 = photo.digests()
-    if there.get("ChecksumSHA256") != sha256 and there["ETag"].strip('"') != md5:
+    if found.get("ChecksumSHA256") != sha256 and etag != md5:
         return other
-    version_id, etag, modified = identity(there)
-    job = Job(bucket, photo.key, version_id, etag, there["ContentLength"], modified)
-    return replace(other, job=job, modified=there["LastModified"].timestamp())
+    return replace(other, job=there, modified=found["LastModified"].timestamp())
 
 
 def _begun(deployment: Deployment, submitted: Submitted) -> Submitted:
     """Upload what is not there, and have looked at what is there unnoticed."""
-    if submitted.job:
-        owner = f"submit/{uuid4().hex[:8]}"
-        enqueue(submitted.job, deployment.queues, deployment.ledger, deployment.clock, owner)
-        return replace(submitted, is_new=True)
-    try:
-        job = upload(deployment, submitted.photo, submitted.etag)
-    except ClientError as error:
-        if _status(error) not in (409, 412):
-            raise
-        # Somebody was faster, perhaps botocore, whose first try's answer got lost on its way.
-        found = _looked(deployment, submitted.photo)
-        job = found.job or upload(deployment, submitted.photo, found.etag)
-    return replace(submitted, job=job, is_new=True)
+    if submitted.job is None:
+        return replace(submitted, job=upload(deployment, submitted.photo, submitted.there), is_new=True)
+    owner = f"submit/{uuid4().hex[:8]}"
+    enqueue(submitted.job, deployment.queues, deployment.ledger, deployment.clock, owner)
+    return replace(submitted, record=None, is_new=True)
 
 
-def upload(deployment: Deployment, photo: Photo, replaces: str = "") -> Job:
-    """Put a photo into the input bucket, in place of what has the etag `replaces`; "" for nothing."""
+def upload(deployment: Deployment, photo: Photo, replaces: Job | None = None) -> Job:
+    """Put a photo into the input bucket, in place of what is known to be there.
+
+    A put whose answer gets lost is not sent again unseen: each would be an upload of its own, and bought.
+    """
+    there, tries = replaces, 0
+    while True:
+        try:
+            return _put(deployment, photo, there)
+        except (ClientError, HTTPClientError) as error:
+            tries += 1
+            if tries == MOST_TRIES or (isinstance(error, ClientError) and _status(error) not in _AGAIN):
+                raise
+        time.sleep(tries - 1.0)
+        found = _looked(deployment, photo)
+        if found.job and (replaces is None or found.job.id != replaces.id):
+            return found.job
+        there = found.there
+
+
+def _put(deployment: Deployment, photo: Photo, replaces: Job | None) -> Job:
     bucket = deployment.settings.input_bucket
-    condition: dict[str, Any] = {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
+    condition: dict[str, Any] = {"IfMatch": f'"{replaces.etag}"'} if replaces else {"IfNoneMatch": "*"}
     with photo.path.open("rb") as body:
-        answer = deployment.s3.put_object(
+        answer = deployment.s3_once.put_object(
             Bucket=bucket,
             Key=photo.key,
             Body=body,
@@ -218,22 +243,23 @@ def upload(deployment: Deployment, photo: Photo, replaces: str = "") -> Job:
             ChecksumSHA256=photo.digests()[0],  # by which a bucket with a KMS key, too, tells what it has
             **condition,
         )
-    return deployment.storage.resolve(Job(bucket, photo.key, answer.get("VersionId"), answer["ETag"].strip('"')))
+    version_id = known_version(answer.get("VersionId"))
+    return deployment.storage.resolve(Job(bucket, photo.key, version_id, answer["ETag"].strip('"')))
 
 
 def _status(error: ClientError) -> int:
     return error.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def _sent(setting: Setting, deployment: Deployment, submitted: list[Submitted]) -> list[Submitted]:
-    """All of them, with those that were missing begun."""
-    missing = [each for each in submitted if each.is_missing]
-    if not missing:
-        return submitted
-    with bar(setting.aside, "Uploading", len(missing)) as step:
-        begun = side_by_side(lambda each: _begun(deployment, each), missing, step)
-    by_key = {each.photo.key: each for each in begun}
-    return [by_key.get(each.photo.key, each) for each in submitted]
+def _send(setting: Setting, deployment: Deployment, missing: list[Submitted], begun: dict[str, Submitted]) -> None:
+    """Begin what is missing; `begun` has by key what is, also after an interruption."""
+
+    def begin(each: Submitted) -> None:
+        begun[each.photo.key] = _begun(deployment, each)
+
+    if missing:
+        with bar(setting.aside, "Uploading", len(missing)) as step:
+            side_by_side(begin, missing, step)
 
 
 def _with_records(deployment: Deployment, submitted: list[Submitted]) -> list[Submitted]:
@@ -279,7 +305,8 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
             else:
                 step(0, "Waiting")
 
-        follow(deployment, by_id, tell)
+        for job_id in follow(deployment, [each.job for each in submitted if each.job], tell):
+            by_id[job_id] = replace(by_id[job_id], is_gone=True)
     return [by_id.get(each.job.id, each) if each.job else each for each in submitted]
 
 

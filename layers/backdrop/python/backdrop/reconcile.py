@@ -83,6 +83,8 @@ def enqueue(job: Job, queues: Queues, ledger: Ledger, clock: Clock, owner: str) 
         record = ledger.claim(job, owner, 0.0)
         if not record.is_finished:
             alone = ENQUEUED_SECONDS * 2**record.enqueued
-            ledger.release(record, clock.now() + alone, enqueued=record.enqueued + 1)
+            # An upload that is current again, because its successor was deleted, is on its way again, too.
+            state = State.CLAIMED if record.state is State.SUPERSEDED else record.state
+            ledger.release(record, clock.now() + alone, enqueued=record.enqueued + 1, state=state)
     except NotYet:
         pass  # somebody is on it after all; the message finds nothing to do
