@@ -166,6 +166,9 @@ def test_a_photo_that_is_current_again_is_taken_up_and_waited_for(
 
     [taken_up] = run("submit", "photos", "--prompt", "snow")["photos"]
     assert taken_up["status"] == "uploaded"
+    record = world.record(mine)
+    assert record is not None
+    assert record.state is State.CLAIMED, "--wait would take it for over otherwise"
     world.drain()
     assert run("submit", "photos", "--prompt", "snow", "--wait")["photos"][0]["status"] == "done"
 

@@ -69,8 +69,7 @@ def records(deployment: Deployment, jobs: Iterable[Job]) -> dict[str, Record]:
 
 
 def records_of(deployment: Deployment, ids: list[str]) -> dict[str, Record]:
-    """The records of job ids, read side by side; those that the ledger doesn't know are left out."""
-    ids = list(dict.fromkeys(ids))  # DynamoDB refuses to be asked twice for one
+    """The records of job ids, each named once, read side by side; those that the ledger doesn't know are left out."""
     chunks = [ids[start : start + 100] for start in range(0, len(ids), 100)]
     found: dict[str, Record] = {}
     with ThreadPoolExecutor(THREADS) as pool:
