@@ -51,7 +51,6 @@ def test_a_second_run_does_not_enqueue_again_what_still_waits(world: World, phot
     assert len(world.waiting()) == 1
 
 
-@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"where": "media", "kind": "status"}])
 def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(world: World, photo: bytes) -> None:
     """A queue that is slow to hand out gets no second message for each upload at every run."""
     world.put("red.jpg", photo, prompt="snow")
@@ -68,6 +67,7 @@ def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(world: World, 
     assert 8 <= third - second <= 10
 
 
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"where": "media", "kind": "status"}])
 def test_an_upload_whose_message_was_lost_goes_on_from_its_state(
     world: World, photo: bytes, fault: dict[str, Any]
 ) -> None:
