@@ -10,10 +10,9 @@ import click
 from botocore.exceptions import ClientError
 from rich.table import Table
 
+from backdrop.buying import asked_for
 from backdrop.errors import Rejected, Superseded
-from backdrop.prompts import FolderPrompts
 from backdrop.reconcile import enqueue
-from backdrop.request import read_request
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import Quote, in_words, offer
 from tools.cli.options import Setting, common, spending
@@ -41,7 +40,6 @@ class Surveyed:
 
 def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
     """All that is under a prefix of the input bucket. New uploads are looked at just as the functions will."""
-    prompts = FolderPrompts(deployment.storage, deployment.clock)
 
     def look(upload: Seen) -> Surveyed:
         job, record = upload.listed.job, upload.record
@@ -50,14 +48,7 @@ def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
         if upload.stage is not Stage.NEW:
             return Surveyed(upload)
         try:
-            found = deployment.storage.inspect(job)
-            request = read_request(
-                found.metadata,
-                lambda: prompts.find(job.bucket, job.key),
-                deployment.settings.default_prompt,
-                found.missing_metadata,
-            )
-            deployment.storage.check_key(job.key, request.n)
+            _, request = asked_for(job, deployment.storage, deployment.prompts, deployment.settings)
         except Rejected as rejected:
             return Surveyed(upload, invalid=rejected.code)
         except Superseded:
@@ -66,8 +57,6 @@ def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
             if error.response["Error"]["Code"] != "InvalidObjectState":
                 raise
             return Surveyed(upload, invalid=_ARCHIVED)
-        if 0 < deployment.settings.daily_image_limit < request.n:
-            return Surveyed(upload, invalid="invalid_option")
         return Surveyed(upload, images=request.n)
 
     return streamed(look, seen(deployment, prefix))

@@ -21,6 +21,7 @@ from botocore.exceptions import (
 from backdrop.clock import Clock
 from backdrop.errors import NotConfigured
 from backdrop.ledger import Ledger
+from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.settings import Settings
 from backdrop.storage import Storage
@@ -94,6 +95,11 @@ class Deployment:
     def storage(self) -> Storage:
         """Both buckets."""
         return Storage(self.s3, self.settings.output_bucket)
+
+    @cached_property
+    def prompts(self) -> FolderPrompts:
+        """What the bucket's prompt.txt say."""
+        return FolderPrompts(self.storage, self.clock)
 
     @cached_property
     def ledger(self) -> Ledger:

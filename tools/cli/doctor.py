@@ -17,7 +17,7 @@ from backdrop.settings import Route
 from tools.cli.deployment import Deployment
 from tools.cli.failures import ADVICE
 from tools.cli.follow import fetch, follow
-from tools.cli.forecast import duration, pace_now
+from tools.cli.forecast import PaceNow, duration, pace_now
 from tools.cli.options import Setting, common
 from tools.cli.photos import Photo
 from tools.cli.submit import upload
@@ -78,8 +78,9 @@ def findings(deployment: Deployment) -> Iterator[Finding]:
         found = _seen(deployment, what, look)
         yield found
         if what == "ledger" and found.state == "ok":
-            yield _pace(deployment)
-            yield _limits(deployment)
+            pace = pace_now(deployment)
+            yield _pace(deployment, pace)
+            yield _limits(deployment, pace)
     key = _key(deployment)
     if isinstance(key, Finding):
         yield key
@@ -145,8 +146,7 @@ _AWS: dict[str, Callable[[Deployment], str]] = {
 }
 
 
-def _pace(deployment: Deployment) -> Finding:
-    pace = pace_now(deployment)
+def _pace(deployment: Deployment, pace: PaceNow) -> Finding:
     if not pace.paused_since:
         return Finding("pace", "ok", f"{deployment.settings.requests_per_minute} calls a minute")
     since = duration(deployment.clock.now() - pace.paused_since).removeprefix("about ")
@@ -158,8 +158,8 @@ def _pace(deployment: Deployment) -> Finding:
     )
 
 
-def _limits(deployment: Deployment) -> Finding:
-    settings, bought = deployment.settings, pace_now(deployment).bought_today
+def _limits(deployment: Deployment, pace: PaceNow) -> Finding:
+    settings, bought = deployment.settings, pace.bought_today
     limit = settings.daily_image_limit
     spent = f"{bought} of {limit or 'any number of'} images bought or reserved today (UTC)"
     if 0 < limit <= bought:
@@ -247,17 +247,18 @@ def _names(schema: Any, field: str) -> bool:
 @click.pass_obj
 def doctor(setting: Setting, buy_one: bool, out: Path) -> int:
     """Check the stack, the key, the wallet and the model, one line each with what to do."""
-    found = []
-    for finding in findings(setting.deployment):
+    found: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
         found.append(finding)
         if not setting.json:
             setting.out.print(finding.line(15), soft_wrap=True)
+
+    for finding in findings(setting.deployment):
+        tell(finding)
     if buy_one:
         can = all(each.state == "ok" or (each.state, each.what) in _BOUGHT_ALL_THE_SAME for each in found)
-        finding = _bought(setting.deployment, out) if can else _NOT_BOUGHT
-        found.append(finding)
-        if not setting.json:
-            setting.out.print(finding.line(15), soft_wrap=True)
+        tell(_bought(setting.deployment, out) if can else _NOT_BOUGHT)
     if setting.json:
         setting.answer([asdict(each) for each in found])
     return int(any(each.state == "fault" for each in found))

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backdrop.request import MAX_IMAGES
+from backdrop.storage import status_of
 from tools.cli.deployment import THREADS, Deployment
 from tools.cli.forecast import in_words, offer
 from tools.cli.options import Setting, common, spending
@@ -172,7 +173,7 @@ def _asked_for(deployment: Deployment, letter: Letter) -> int:
     try:
         found = deployment.s3.head_object(Bucket=deployment.settings.input_bucket, Key=letter.key)
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+        if status_of(error) == 404:
             return 0
         raise
     n = found["Metadata"].get("n", "1").strip()

@@ -9,7 +9,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from backdrop.job import Job
-from backdrop.ledger import Record, State
+from backdrop.ledger import Record
+from backdrop.reconcile import is_over
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import PaceNow, pace_now
 from tools.cli.uploads import records_of
@@ -19,11 +20,6 @@ _LOOK_EVERY_SECONDS = 1.0
 _ITS_TIME_SECONDS = 2.0  # a file system's times may be rounded
 _SECONDS_AN_UPLOAD = 0.002  # ten thousand are looked at every 20 seconds: reading costs, too
 _SUFFIX = re.compile(r"(\.[1-8])?\.(png|jpg|webp|avif)")
-
-
-def is_over(record: Record) -> bool:
-    """Whether nothing more will become of an upload by itself."""
-    return record.state in (State.DONE, State.SUPERSEDED) or (record.state is State.REJECTED and record.dead_lettered)
 
 
 def follow(

@@ -16,9 +16,9 @@ from botocore.exceptions import ClientError
 from backdrop.errors import Rejected
 from backdrop.job import Job
 from backdrop.ledger import Record
-from backdrop.prompts import FolderPrompts
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
+from backdrop.storage import status_of
 from tools.cli.deployment import Deployment
 from tools.cli.options import Setting, common
 from tools.cli.progress import bar, streamed
@@ -62,7 +62,6 @@ class Looker:
     def __init__(self, deployment: Deployment, side: int) -> None:
         self._deployment = deployment
         self._side = side
-        self._prompts = FolderPrompts(deployment.storage, deployment.clock)
 
     def pair(self, job: Job, record: Record) -> Pair:
         """An upload that is over, with its pictures."""
@@ -86,7 +85,7 @@ class Looker:
         return prompt_of(
             record,
             found["Metadata"],
-            lambda: self._prompts.find(job.bucket, job.key),
+            lambda: self._deployment.prompts.find(job.bucket, job.key),
             self._deployment.settings.default_prompt,
             found.get("MissingMeta", 0),
         )
@@ -112,7 +111,7 @@ class Looker:
 
 def _why_not(error: ClientError) -> str:
     """Why this one object can't be had; empty when the others can't either."""
-    if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 412):  # 412: replaced since it was listed
+    if status_of(error) in (404, 412):  # 412: replaced since it was listed
         return "It is not there any more."
     return "It is in an archive." if error.response["Error"]["Code"] == "InvalidObjectState" else ""
 

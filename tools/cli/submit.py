@@ -14,9 +14,8 @@ from botocore.exceptions import ClientError, HTTPClientError
 from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.ledger import Record, State
-from backdrop.prompts import FolderPrompts
 from backdrop.reconcile import enqueue, is_stuck
-from backdrop.storage import identity
+from backdrop.storage import identity, status_of
 from tools.cli.deployment import THREADS, Deployment
 from tools.cli.failures import ADVICE
 from tools.cli.follow import fetch, follow
@@ -169,10 +168,9 @@ def _check_prompts(deployment: Deployment, photos: list[Photo]) -> None:
     """Raises UsageError when a photo would fail for the lack of a prompt."""
     if deployment.settings.default_prompt:
         return
-    prompts = FolderPrompts(deployment.storage, deployment.clock)
     for photo in photos:
         try:
-            has_one = photo.has_prompt or prompts.find(deployment.settings.input_bucket, photo.key)
+            has_one = photo.has_prompt or deployment.prompts.find(deployment.settings.input_bucket, photo.key)
         except Rejected as rejected:
             raise click.UsageError(f"In the bucket, {rejected.message}.") from None
         if not has_one:
@@ -187,7 +185,7 @@ def _looked(deployment: Deployment, photo: Photo) -> Submitted:
     try:
         found = s3.head_object(Bucket=bucket, Key=photo.key, ChecksumMode="ENABLED")
     except ClientError as error:
-        if _status(error) != 404:
+        if status_of(error) != 404:
             raise
         return Submitted(photo)
     version_id, etag, modified = identity(found)
@@ -221,7 +219,7 @@ def upload(deployment: Deployment, photo: Photo, replaces: Job | None = None) ->
             return _put(deployment, photo, there)
         except (ClientError, HTTPClientError) as error:
             tries += 1
-            if tries == MOST_TRIES or (isinstance(error, ClientError) and _status(error) not in _AGAIN):
+            if tries == MOST_TRIES or (isinstance(error, ClientError) and status_of(error) not in _AGAIN):
                 raise
         time.sleep(tries - 1.0)
         found = _looked(deployment, photo)
@@ -245,10 +243,6 @@ def _put(deployment: Deployment, photo: Photo, replaces: Job | None) -> Job:
         )
     version_id = known_version(answer.get("VersionId"))
     return deployment.storage.resolve(Job(bucket, photo.key, version_id, answer["ETag"].strip('"')))
-
-
-def _status(error: ClientError) -> int:
-    return error.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def _send(setting: Setting, deployment: Deployment, missing: list[Submitted], begun: dict[str, Submitted]) -> None:

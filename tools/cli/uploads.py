@@ -1,11 +1,10 @@
 """What is in the input bucket beside what the ledger says about it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
-from backdrop.job import Job
 from backdrop.ledger import Record, State
 from backdrop.reconcile import is_stuck
 from backdrop.storage import Listed
@@ -54,18 +53,13 @@ def seen(deployment: Deployment, prefix: str) -> Iterator[Seen]:
     while True:
         page, cursor = deployment.storage.list_uploads(bucket, cursor, prefix)
         page = [upload for upload in page if not upload.job.is_skipped]
-        known = records(deployment, [upload.job for upload in page])
+        known = records_of(deployment, [upload.job.id for upload in page])
         now = deployment.clock.now()
         for upload in page:
             record = known.get(upload.job.id)
             yield Seen(upload, record, stage_of(record, now))
         if cursor is None:
             return
-
-
-def records(deployment: Deployment, jobs: Iterable[Job]) -> dict[str, Record]:
-    """The records of jobs by their id, read side by side."""
-    return records_of(deployment, [job.id for job in jobs])
 
 
 def records_of(deployment: Deployment, ids: list[str]) -> dict[str, Record]:

@@ -6,27 +6,20 @@ from typing import Any
 from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
 from backdrop.clock import utc_day
 from backdrop.errors import GatewayError, NotYet, Rejected, Superseded, Turn
-from backdrop.job import Purchase
+from backdrop.job import Job, Purchase
 from backdrop.ledger import Call, State
 from backdrop.pace import Slot
-from backdrop.request import read_request
+from backdrop.prompts import FolderPrompts
+from backdrop.request import Request, read_request
+from backdrop.settings import Settings
 from backdrop.settling import settle
-from backdrop.storage import LINK_SECONDS
+from backdrop.storage import LINK_SECONDS, Storage, Upload
 
 
 def buy(attempt: Attempt) -> tuple[bytes, ...]:
     """Make a new call for the upload and write PAID; returns the images that came inline."""
     app = attempt.app
-    upload = app.storage.inspect(attempt.job)
-    request = read_request(
-        upload.metadata,
-        lambda: app.prompts.find(attempt.job.bucket, attempt.job.key),
-        app.settings.default_prompt,
-        upload.missing_metadata,
-    )
-    app.storage.check_key(attempt.job.key, request.n)
-    if 0 < app.settings.daily_image_limit < request.n:
-        raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
+    upload, request = asked_for(attempt.job, app.storage, app.prompts, app.settings)
     slot, leaves_at = _slot(attempt, request.n)
     number = attempt.record.key_number + 1
     link_dies_at = app.clock.now() + LINK_SECONDS
@@ -47,6 +40,21 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
         prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
         prompt_length=len(request.prompt),
     )
+
+
+def asked_for(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
+    """The upload and what it asks for, checked. Raises Superseded, or Rejected with why it can't succeed."""
+    upload = storage.inspect(job)
+    request = read_request(
+        upload.metadata,
+        lambda: prompts.find(job.bucket, job.key),
+        settings.default_prompt,
+        upload.missing_metadata,
+    )
+    storage.check_key(job.key, request.n)
+    if 0 < settings.daily_image_limit < request.n:
+        raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
+    return upload, request
 
 
 def replay(attempt: Attempt) -> tuple[bytes, ...]:

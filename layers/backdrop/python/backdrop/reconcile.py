@@ -47,7 +47,7 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
         known = app.ledger.known([upload.job.id for upload in recent])
         for upload in recent:
             record = known.get(upload.job.id)
-            if record is not None and _is_done_with(record):
+            if record is not None and is_over(record):
                 continue
             waiting = max(waiting, now - upload.modified)
             if record is not None and record.paid_at:
@@ -67,7 +67,8 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
     return seen
 
 
-def _is_done_with(record: Record) -> bool:
+def is_over(record: Record) -> bool:
+    """Whether nothing more will become of an upload by itself."""
     return record.state in (State.DONE, State.SUPERSEDED) or (record.state is State.REJECTED and record.dead_lettered)
 
 

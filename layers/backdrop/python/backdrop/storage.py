@@ -78,9 +78,9 @@ class Storage:
             # Without VersionId: one look tells both what the upload is and whether it is still the current one.
             found = self._client.get_object(Bucket=job.bucket, Key=job.key, Range=f"bytes=0-{HEADER_BYTES - 1}")
         except ClientError as error:
-            if _status(error) == 404:
+            if status_of(error) == 404:
                 raise Superseded("the object is gone") from None
-            if _status(error) == 416:
+            if status_of(error) == 416:
                 raise Superseded("the object is empty") from None
             raise
         with found["Body"] as body:
@@ -108,7 +108,7 @@ class Storage:
             with self._client.get_object(**_exact(job))["Body"] as body:
                 return body.read()
         except ClientError as error:
-            if _status(error) == 404:
+            if status_of(error) == 404:
                 raise Superseded("the object is gone") from None
             raise
 
@@ -119,7 +119,7 @@ class Storage:
         try:
             found = self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{most - 1}")
         except ClientError as error:
-            if _status(error) in (404, 416):  # 416: an empty object has no first byte
+            if status_of(error) in (404, 416):  # 416: an empty object has no first byte
                 return b""
             raise
         with found["Body"] as body:
@@ -161,7 +161,7 @@ class Storage:
                 )
                 return stored
             except ClientError as error:
-                if _status(error) not in (404, 409, 412):
+                if status_of(error) not in (404, 409, 412):
                     raise
             there = self._head(self._output_bucket, key)
             if there is None:
@@ -190,7 +190,7 @@ class Storage:
         try:
             return self._client.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if _status(error) == 404:
+            if status_of(error) == 404:
                 return None
             raise
 
@@ -226,5 +226,6 @@ def _metadata(record: Record) -> dict[str, str]:
     return metadata
 
 
-def _status(error: ClientError) -> int:
+def status_of(error: ClientError) -> int:
+    """The HTTP status of what S3 refused."""
     return error.response["ResponseMetadata"]["HTTPStatusCode"]
