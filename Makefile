@@ -46,7 +46,8 @@ integration: setup
 	$(PYTHON) -m pytest -q -n 2 --dist worksteal tests/integration
 
 e2e: setup
-	$(PYTHON) -m pytest -q -n 2 --dist loadgroup tests/e2e
+	$(PYTHON) -m pytest -q -n 2 --dist loadgroup -m "not alone" tests/e2e
+	$(PYTHON) -m pytest -q -m alone tests/e2e
 
 least-privilege: setup ## Take every permission of the functions' roles away, one by one, and see what goes wrong.
 	$(PYTHON) -m tools.least_privilege

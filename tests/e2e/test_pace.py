@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.deployed import Deployed
 from tools.local_stack import KEY_PARAMETER, until
 
@@ -45,6 +47,7 @@ def test_a_key_rotated_in_ssm_is_picked_up_without_a_deploy(deployed: Deployed) 
     assert deployed.charged() == 2
 
 
+@pytest.mark.alone
 def test_two_hundred_uploads_at_once_keep_the_pace(
     deployed: Deployed, record_property: Callable[[str, object], None]
 ) -> None:
