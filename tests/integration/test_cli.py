@@ -1,5 +1,6 @@
 """The command `backdrop` where timing, odd states and interruptions matter; tests/e2e/test_cli.py has the ordinary."""
 
+import csv
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from moto.backends import get_backend
 from backdrop.job import Job
 from backdrop.ledger import State
 from backdrop.settings import Settings
-from tests.integration.world import INPUT, OUTPUT, MovedClock, World
+from tests.integration.world import INPUT, OUTPUT, MovedClock, World, s3_event
 from tools.cli import submit as submit_module
 from tools.cli.commands import cli
 from tools.cli.deployment import Deployment
@@ -193,7 +194,10 @@ def test_again_interrupted_says_what_it_is_still_for(
     assert re.search(r"[01] of 2 were submitted again\. --again is still for: .*photos/blue\.jpg", done.output)
 
 
-def test_a_failure_whose_letter_was_never_written_is_taken_up(run: Run, world: World, red: Path, photo: bytes) -> None:
+@pytest.mark.parametrize(("command", "count"), [(["submit", "photos"], "submitted"), (["backfill"], "enqueued")])
+def test_a_failure_whose_letter_was_never_written_is_taken_up(
+    run: Run, world: World, red: Path, photo: bytes, command: list[str], count: str
+) -> None:
     """Its worker died between the two, more than a day ago."""
     job = world.upload("photos/red.jpg", photo)
     world.app.ledger._client.update_item(  # as it was before the letter
@@ -205,9 +209,13 @@ def test_a_failure_whose_letter_was_never_written_is_taken_up(run: Run, world: W
     world.advance(2 * 86400)
     world.put("photos/prompt.txt", b"snow")
 
-    assert run("submit", "photos")["submitted"] == 1
+    assert run("status")["stuck"] == 1
+    found = run("quote")
+    assert (found["stuck"], found["images"]) == (1, 0)
+    assert run(*command)[count] == 1
     world.drain()
     assert len(world.dead_letters()) == 2
+    assert run("status")["failed"] == 1
 
 
 def test_a_photo_that_is_there_unnoticed_is_enqueued_and_not_uploaded(run: Run, world: World, red: Path) -> None:
@@ -376,6 +384,19 @@ def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, 
     assert run("resume")["resumed"] == [None] * 7, "they come back, one by one"
 
 
+def test_a_notification_that_sqs_moved_away_is_resumed_as_its_upload(run: Run, world: World, photo: bytes) -> None:
+    """RetryFunction could never read it to an end, so it is what S3 sent and no letter."""
+    job = world.put("red.jpg", photo, prompt="snow")
+    world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=json.dumps(s3_event(job)))
+
+    [shown] = run("failures")
+    assert (shown["key"], shown["reason"]["code"]) == ("red.jpg", "unforeseen")
+    assert "1 image" in run("resume", "--ask-above-images", 0, code=2)
+    assert run("resume", "red.jpg")["resumed"] == ["red.jpg"]
+    world.drain()
+    assert (world.charged(), world.dead_letters()) == (1, [])
+
+
 def test_resume_interrupted_between_its_two_steps_loses_nothing_and_buys_once(
     run: Run, world: World, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,10 +423,12 @@ def test_resume_interrupted_between_its_two_steps_loses_nothing_and_buys_once(
 
 def test_resume_asks_for_all_images_that_it_can_buy(run: Run, world: World, photo: bytes) -> None:
     world.upload("red.jpg", photo, n="8")
+    world.upload("blue.jpg", photo, prompt="snow", n="9")  # will fail again
+    world.put("prompt.txt", b"snow")
 
     assert "8 images" in run("resume", "--ask-above-images", 7, code=2)
     assert world.waiting() == []
-    assert len(run("failures")) == 1, "it was put back"
+    assert len(run("failures")) == 2, "they were put back"
 
 
 def test_letters_that_somebody_else_looks_at_are_not_taken_for_none(
@@ -417,3 +440,15 @@ def test_letters_that_somebody_else_looks_at_are_not_taken_for_none(
     setting.__dict__["deployment"] = deployment
 
     assert "1 letter more is being looked at" in CliRunner().invoke(cli, ["failures"], obj=setting).output
+
+
+def test_a_receipt_has_no_formulas_in_it(run: Run, world: World, photo: bytes, deployment: Deployment) -> None:
+    """Spreadsheets would run them, and the key of an upload can be anything."""
+    world.upload("=1+2.jpg", photo, prompt="snow")
+    setting = Setting()
+    setting.__dict__["deployment"] = deployment
+
+    [row] = csv.DictReader(CliRunner().invoke(cli, ["receipt"], obj=setting).stdout.splitlines())
+    assert (row["key"], row["outputs"]) == ("'=1+2.jpg", "'=1+2.jpg.png")
+    [row] = run("receipt")
+    assert (row["key"], row["outputs"]) == ("=1+2.jpg", ["=1+2.jpg.png"])

@@ -7,20 +7,15 @@ from typing import Any
 from uuid import uuid4
 
 import click
-from botocore.exceptions import ClientError
 from rich.table import Table
 
-from backdrop.buying import asked_for
-from backdrop.errors import Rejected, Superseded
 from backdrop.reconcile import enqueue
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import Quote, in_words, offer
 from tools.cli.options import Setting, common, spending
 from tools.cli.progress import Step, bar, streamed
-from tools.cli.uploads import Seen, Stage, seen
+from tools.cli.uploads import Seen, Stage, asks_for, seen, still_to_buy
 from tools.page import counted
-
-_GONE, _ARCHIVED = "gone meanwhile", "in an archive"
 
 
 @dataclass(frozen=True)
@@ -42,22 +37,11 @@ def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
     """All that is under a prefix of the input bucket. New uploads are looked at just as the functions will."""
 
     def look(upload: Seen) -> Surveyed:
-        job, record = upload.listed.job, upload.record
-        if upload.stage is Stage.STUCK and record:
-            return Surveyed(upload, images=0 if record.paid_at else record.images or 1)
-        if upload.stage is not Stage.NEW:
-            return Surveyed(upload)
-        try:
-            _, request = asked_for(job, deployment.storage, deployment.prompts, deployment.settings)
-        except Rejected as rejected:
-            return Surveyed(upload, invalid=rejected.code)
-        except Superseded:
-            return Surveyed(upload, invalid=_GONE)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidObjectState":
-                raise
-            return Surveyed(upload, invalid=_ARCHIVED)
-        return Surveyed(upload, images=request.n)
+        if upload.stage is Stage.STUCK:
+            return Surveyed(upload, still_to_buy(upload.record))
+        if upload.stage is Stage.NEW:
+            return Surveyed(upload, *asks_for(deployment, upload.listed.job))
+        return Surveyed(upload)
 
     return streamed(look, seen(deployment, prefix))
 

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import click
-from botocore.exceptions import ClientError
 from rich.table import Table
 from rich.text import Text
 
-from backdrop.request import MAX_IMAGES
-from backdrop.storage import status_of
+from backdrop.job import Job, from_message
 from tools.cli.deployment import THREADS, Deployment
 from tools.cli.forecast import in_words, offer
 from tools.cli.options import Setting, common, spending
 from tools.cli.progress import bar, side_by_side
-from tools.cli.uploads import records_of
+from tools.cli.uploads import asks_for, records_of
 from tools.page import counted
 
 MOST_AGAIN = 100  # letters that come again while they are read: reading takes too long to end by itself
@@ -45,6 +43,8 @@ class Letter:
     id: str
     body: str
     receipt_handle: str
+    job: Job | None
+    """The upload, as RetryFunction will read it; None for a message that is about none."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -56,16 +56,9 @@ class Letter:
         return content if isinstance(content, dict) else {}
 
     @property
-    def job(self) -> dict[str, Any] | None:
-        """Of the upload; None for a message that is about none."""
-        job = self.content.get("job")
-        is_one = isinstance(job, dict) and all(isinstance(job.get(name), str) and job[name] for name in ("key", "id"))
-        return job if is_one else None
-
-    @property
     def key(self) -> str:
         """Of the upload; empty for a message that is about none."""
-        return str(self.job["key"]) if self.job else ""
+        return self.job.key if self.job else ""
 
     @property
     def reason(self) -> dict[str, Any]:
@@ -85,7 +78,7 @@ class Letter:
         """For scripts."""
         return {
             "key": self.key or None,
-            "job": self.job,
+            "job": self.job.as_dict() if self.job else None,
             "reason": self.reason,
             "failed_at": self.content.get("failed_at"),
             "what_to_do": ADVICE.get(self.reason["code"], ""),
@@ -109,7 +102,8 @@ def take(deployment: Deployment) -> Iterator[Letter]:
         for message in found:
             again += message["MessageId"] in known
             known.add(message["MessageId"])
-            yield Letter(message["MessageId"], message["Body"], message["ReceiptHandle"])
+            jobs = from_message(message["Body"], deployment.settings.input_bucket).jobs
+            yield Letter(message["MessageId"], message["Body"], message["ReceiptHandle"], next(iter(jobs), None))
 
 
 def put_back(deployment: Deployment, letters: list[Letter]) -> None:
@@ -156,28 +150,13 @@ def _hidden(deployment: Deployment) -> int:
     return int(deployment.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
 
 
-def _images(deployment: Deployment, letters: list[Letter]) -> int:
-    """The most images that trying these again can buy."""
-    jobs = {letter.job["id"]: letter for letter in letters if letter.job}
-    known = records_of(deployment, list(jobs))
-    called = {job_id: record.images for job_id, record in known.items() if record.images}
+def _purchases(deployment: Deployment, letters: list[Letter]) -> list[int]:
+    """The images of each call that trying these again can make; what will fail again as it did makes none."""
+    jobs = {letter.job.id: letter.job for letter in letters if letter.job and letter.reason.get("billed") != "yes"}
+    called = {job_id: record.images for job_id, record in records_of(deployment, list(jobs)).items() if record.images}
     with ThreadPoolExecutor(THREADS) as pool:
-        asked = pool.map(
-            lambda letter: _asked_for(deployment, letter), [jobs[job_id] for job_id in jobs.keys() - called.keys()]
-        )
-        return sum(called.values()) + sum(asked)
-
-
-def _asked_for(deployment: Deployment, letter: Letter) -> int:
-    """How many images an upload wants that was never called for; 0 when it is not there any more."""
-    try:
-        found = deployment.s3.head_object(Bucket=deployment.settings.input_bucket, Key=letter.key)
-    except ClientError as error:
-        if status_of(error) == 404:
-            return 0
-        raise
-    n = found["Metadata"].get("n", "1").strip()
-    return int(n) if n in {str(number) for number in range(1, MAX_IMAGES + 1)} else 1
+        asked = pool.map(lambda job_id: asks_for(deployment, jobs[job_id])[0], jobs.keys() - called.keys())
+        return list(filter(None, [*called.values(), *asked]))
 
 
 _REASON = click.option("--reason", metavar="CODE", type=click.Choice(sorted(ADVICE)), help="Only with this code.")
@@ -216,11 +195,11 @@ def resume(setting: Setting, keys: tuple[str, ...], reason: str | None) -> int:
     """Try failed uploads again, all or those that are named. Only what was not paid is bought."""
     deployment = setting.deployment
     with _read(setting, keys, reason) as (letters, went):
-        unpaid = [letter for letter in letters if letter.job and letter.reason.get("billed") != "yes"]
-        most = offer(deployment, len(unpaid), _images(deployment, unpaid))
-        paid = len(letters) - len(unpaid)
+        purchases = _purchases(deployment, letters)
+        most = offer(deployment, len(purchases), sum(purchases))
+        free = len(letters) - len(purchases)
         if letters:
-            setting.remark(f"To try again: {len(letters)}; {paid} without buying. At most: {in_words(most)}.")
+            setting.remark(f"To try again: {len(letters)}; {free} without buying. At most: {in_words(most)}.")
         if not setting.agreed(most):
             setting.remark("Nothing was moved.")
             return 2

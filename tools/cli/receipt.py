@@ -40,6 +40,14 @@ def _row(record: Record) -> dict[str, Any]:
     }
 
 
+def _as_text(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets an apostrophe; keys are whatever somebody uploads.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 @click.command()
 @click.argument("key", required=False)
 @click.option(
@@ -62,6 +70,8 @@ def receipt(setting: Setting, key: str | None, since: datetime | None) -> None:
     else:
         writer = csv.DictWriter(sys.stdout, COLUMNS)
         writer.writeheader()
-        writer.writerows({**row, "outputs": " ".join(row["outputs"])} for row in rows)
+        for row in rows:
+            cells = {**row, "outputs": " ".join(row["outputs"])}
+            writer.writerow({name: _as_text(value) for name, value in cells.items()})
     images, usd = sum(row["images"] for row in rows), sum(row["cost_usd"] for row in rows)
     setting.remark(f"{counted(len(rows), 'upload')}, {counted(images, 'image')}, {dollars(usd)}.")

@@ -16,7 +16,7 @@ from backdrop.reconcile import OLDEST_SECONDS
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import PaceNow, Quote, duration, pace_now, quote
 from tools.cli.options import Setting, common
-from tools.cli.uploads import Stage, seen
+from tools.cli.uploads import Stage, seen, still_to_buy
 from tools.page import counted, dollars
 
 WATCH_SECONDS = 2.0
@@ -49,9 +49,10 @@ def tally(deployment: Deployment, prefix: str) -> Tally:
             now - upload.listed.modified > OLDEST_SECONDS or (upload.stage is Stage.NEW and record)
         ):
             counts.untouched += 1
-        elif upload.stage is not Stage.DONE and not (record and record.paid_at):
-            counts.calls_left += 1
-            counts.images_left += (record.images if record else 0) or 1
+        elif upload.stage is not Stage.DONE:
+            images = still_to_buy(record)
+            counts.calls_left += images > 0
+            counts.images_left += images
     return counts
 
 

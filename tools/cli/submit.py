@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.ledger import Record, State
-from backdrop.reconcile import enqueue, is_stuck
+from backdrop.reconcile import enqueue
 from backdrop.storage import identity, status_of
 from tools.cli.deployment import THREADS, Deployment
 from tools.cli.failures import ADVICE
@@ -23,7 +23,7 @@ from tools.cli.forecast import PaceNow, in_words, offer
 from tools.cli.options import Setting, common, spending
 from tools.cli.photos import Photo, find
 from tools.cli.progress import bar, side_by_side
-from tools.cli.uploads import Stage, records_of, stage_of
+from tools.cli.uploads import Stage, records_of, stage_of, still_to_buy
 from tools.page import counted, dollars
 
 ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
@@ -60,8 +60,6 @@ class Submitted:
             return True
         if self.record is None:
             return self.seen_at - self.modified > ON_ITS_WAY_SECONDS
-        if self.record.state is State.REJECTED and not self.record.dead_lettered:
-            return is_stuck(self.record, self.seen_at)  # the letter is still to be written
         return stage_of(self.record, self.seen_at) in (Stage.NEW, Stage.STUCK)
 
     @property
@@ -142,7 +140,7 @@ def submit(
     _say_what_is_there(setting, submitted)
 
     if missing:
-        unpaid = [each for each in missing if not (each.record and each.record.paid_at)]
+        unpaid = [each for each in missing if still_to_buy(each.record)]
         cost = offer(deployment, len(unpaid), sum(each.photo.images for each in unpaid))
         setting.remark(f"To buy: {in_words(cost)} at the present pace.")
         if not setting.agreed(cost):

@@ -5,10 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
+from botocore.exceptions import ClientError
+
+from backdrop.buying import asked_for
+from backdrop.errors import Rejected, Superseded
+from backdrop.job import Job
 from backdrop.ledger import Record, State
-from backdrop.reconcile import is_stuck
+from backdrop.reconcile import is_over, is_stuck
 from backdrop.storage import Listed
 from tools.cli.deployment import THREADS, Deployment
+
+_GONE, _ARCHIVED = "gone meanwhile", "in an archive"
 
 
 class Stage(StrEnum):
@@ -37,13 +44,33 @@ def stage_of(record: Record | None, now: float) -> Stage:
     """The stage behind a record."""
     if record is None or record.state is State.SUPERSEDED:  # current after all, so its successor was deleted
         return Stage.NEW
-    if record.state is State.DONE:
-        return Stage.DONE
-    if record.state is State.REJECTED:
-        return Stage.FAILED
+    if is_over(record):
+        return Stage.DONE if record.state is State.DONE else Stage.FAILED
     if record.lease_until > now:
         return Stage.RUNNING
     return Stage.STUCK if is_stuck(record, now) else Stage.WAITING
+
+
+def still_to_buy(record: Record | None) -> int:
+    """How many images an upload that is not over will buy; 1 while the ledger doesn't know."""
+    if record and (record.paid_at or record.state is State.REJECTED):  # the latter: only its letter is missing
+        return 0
+    return record.images or 1 if record else 1
+
+
+def asks_for(deployment: Deployment, job: Job) -> tuple[int, str]:
+    """How many images a new call for an upload buys, or 0 and why there will be none; as the functions look at it."""
+    try:
+        _, request = asked_for(job, deployment.storage, deployment.prompts, deployment.settings)
+    except Rejected as rejected:
+        return 0, rejected.code
+    except Superseded:
+        return 0, _GONE
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidObjectState":
+            raise
+        return 0, _ARCHIVED
+    return request.n, ""
 
 
 def seen(deployment: Deployment, prefix: str) -> Iterator[Seen]:
