@@ -30,8 +30,7 @@ lint: setup
 	$(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header | diff layers/dependencies/requirements.txt -
 
 types: setup
-	.venv/bin/mypy layers/backdrop/python/backdrop tools tests
-	for app in functions/*/app.py; do .venv/bin/mypy $$app || exit 1; done
+	.venv/bin/mypy
 
 audit: setup .local/audit ## Template, dependencies and files: what is unsafe, known to be vulnerable, or secret.
 	$(PYTHON) -m tools.translated > .local/translated.json

@@ -35,12 +35,13 @@ SAMPLE_EVENT = ROOT / "events" / "s3_object_created.json"
 SAMPLE_PHOTO = ROOT / "tools" / "samples" / "mug.jpg"
 SAMPLE_PROMPT = "a marble kitchen counter in soft morning light"
 
-_CREDENTIALS = {
+CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_REGION": "us-east-1",
 }
+"""Of the local stack: presigned links are good with these only."""
 # Every cold start costs about 0.6 CPU seconds here: without a cap, a burst of uploads would start as many workers.
 _TRIGGER_WORKERS = 4
 _RETRY_WORKERS = 8
@@ -130,7 +131,7 @@ class LocalStack:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ | _CREDENTIALS | {"PYTHONDONTWRITEBYTECODE": "1"} | (environment or {}),
+                env=os.environ | CREDENTIALS | {"PYTHONDONTWRITEBYTECODE": "1"} | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -203,7 +204,7 @@ class LocalStack:
         done = subprocess.run(
             [str(sam), *arguments, "--config-file", str(ROOT / "samconfig.toml")],
             cwd=ROOT,
-            env=os.environ | _CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint_url, "SAM_CLI_TELEMETRY": "0"},
+            env=os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint_url, "SAM_CLI_TELEMETRY": "0"},
             capture_output=True,
             text=True,
             check=False,
@@ -238,9 +239,9 @@ class LocalStack:
         return boto3.client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.endpoint_url,
-            region_name=_CREDENTIALS["AWS_REGION"],
-            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=CREDENTIALS["AWS_REGION"],
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         )
 
     def put_sample(self) -> None:

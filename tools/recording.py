@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyte
 
-from tools.local_stack import ROOT, LocalStack, free_port
+from tools.local_stack import CREDENTIALS, ROOT, LocalStack, free_port
 
 PICTURE = ROOT / "docs" / "terminal.svg"
 SAMPLES = ROOT / "tools" / "samples"
@@ -156,9 +156,7 @@ def main() -> int:
         stack.deploy(RequestsPerMinute=600)
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
+            **CREDENTIALS,
             "AWS_ENDPOINT_URL": stack.endpoint_url,
             "TERM": "xterm-256color",
         }

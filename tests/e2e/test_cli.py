@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployed import Deployed
-from tools.local_stack import SAMPLE_PHOTO, free_port, until
+from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, free_port, until
 
 SAMPLES = sorted(path for path in SAMPLE_PHOTO.parent.iterdir() if path.suffix in (".jpg", ".png", ".webp"))
 COLUMNS = 100
@@ -43,13 +43,7 @@ class Cli:
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("backdrop")), *map(str, arguments)],
             cwd=self.folder,
-            env=os.environ
-            | {
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ENDPOINT_URL": self.endpoint_url,
-            },
+            env=os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint_url},
             text=True,
             preexec_fn=_interruptible,
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,

@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
 
 from tests.e2e.deployed import Deployed
 from tests.unit.test_page import Parsed
-from tools.local_stack import SAMPLE_PHOTO
+from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO
 from tools.page import Pair, before_after, embedded, side_for
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -30,8 +30,7 @@ def gallery(deployed: Deployed, folder: Path, *arguments: str) -> "subprocess.Co
             *("--endpoint-url", deployed.stack.endpoint_url, "--stack", "backdrop"),
         ],
         cwd=folder,
-        env=os.environ
-        | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"},
+        env=os.environ | CREDENTIALS,
         capture_output=True,
         text=True,
         timeout=90,

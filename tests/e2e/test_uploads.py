@@ -18,7 +18,7 @@ def photo(name: str = "mug.jpg") -> bytes:
 
 
 def test_six_photos_with_awkward_keys_arrive_each_charged_once(deployed: Deployed) -> None:
-    """By put, multipart and copy, under the contract's names, with the right bytes and Content-Type."""
+    """By put, multipart and copy, under the promised names, with the right bytes and Content-Type."""
     uploads = {
         "my photo+1.JPG": "mug.jpg",
         "été/å (2).png": "clock.png",

@@ -1,6 +1,8 @@
 import io
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from functools import wraps
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -8,6 +10,7 @@ import boto3
 import httpx
 import pytest
 from botocore.config import Config
+from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
 from PIL import Image, ImageDraw
 
@@ -22,9 +25,21 @@ def gateway() -> Iterator[GatewayControl]:
         yield control
 
 
+def _one_at_a_time(write: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:
+    @wraps(write)
+    def locked(*arguments: Any, **named: Any) -> Any:
+        with lock:
+            return write(*arguments, **named)
+
+    return locked
+
+
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    lock = threading.Lock()
+    for name in ("put_item", "update_item"):  # which DynamoDB does at once; moto looks, and writes a moment later
+        setattr(DynamoDBBackend, name, _one_at_a_time(getattr(DynamoDBBackend, name), lock))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -74,12 +74,8 @@ def a_call(settings: Settings, request: Request = REQUEST) -> Call:
     return gateway(settings)[0].new_call(request, IMAGE_LINK, IDEMPOTENCY_KEY, 1000.0)
 
 
-def no_photo() -> bytes:
-    raise AssertionError("the photo is for uploads only")
-
-
 def buy(settings: Settings, *replies: Reply) -> Answer:
-    return gateway(settings, *replies)[0].send(a_call(settings), no_photo, 5)
+    return gateway(settings, *replies)[0].send(a_call(settings), b"", 5)
 
 
 def error_of(settings: Settings, *replies: Reply) -> GatewayError:
@@ -116,7 +112,7 @@ def test_the_json_routes_send_exactly_what_is_documented(
     """Row 14."""
     settings = replace(settings, gateway_route=route)
     api, requests = gateway(settings, answering(200))
-    api.send(a_call(settings, Request(PROMPT, 2, size)), no_photo, 5)
+    api.send(a_call(settings, Request(PROMPT, 2, size)), b"", 5)
     [request] = requests
     assert request.method == "POST"
     assert str(request.url) == f"https://gateway.test{path}"
@@ -145,7 +141,7 @@ def test_the_upload_route_sends_the_photo_itself_and_no_link(
 ) -> None:
     settings = replace(settings, gateway_route="edits-multipart")
     api, requests = gateway(settings, answering(200))
-    api.send(a_call(settings), lambda: photo, 5)
+    api.send(a_call(settings), photo, 5)
     [request] = requests
     assert request.method == "POST"
     assert str(request.url) == "https://gateway.test/v1/images/edits"
@@ -172,8 +168,8 @@ def test_a_replay_is_the_same_byte_for_byte_whoever_sends_it(settings: Settings,
     changed = replace(settings, gateway_route="generations" if route == "edits" else "edits", gateway_model="another")
     first_gateway, first = gateway(replace(settings, gateway_route=route), answering(200))
     other_gateway, replays = gateway(changed, answering(200))
-    first_gateway.send(call, lambda: PNG, 5)
-    other_gateway.send(call, lambda: PNG, 5)
+    first_gateway.send(call, PNG, 5)
+    other_gateway.send(call, PNG, 5)
     assert replays[0].content == first[0].content
     assert replays[0].headers == first[0].headers
     assert replays[0].url == first[0].url
@@ -186,13 +182,12 @@ def test_links_are_bought(settings: Settings) -> None:
     body = {"data": [{"url": LINK}, {"url": "https://cdn.test/2.png"}]}
     answer = buy(settings, answering(200, body, x_request_id="req-1", x_cost_cents="6"))
     assert answer == Answer((LINK, "https://cdn.test/2.png"), (), "req-1", Decimal("0.06"))
-    assert answer.images == 2
 
 
 def test_inline_images_are_bought(settings: Settings) -> None:
     body = {"data": [{"b64_json": base64.b64encode(PNG).decode(), "url": None}]}
     answer = buy(settings, answering(200, body))
-    assert (answer.links, answer.inline, answer.images) == ((), (PNG,), 1)
+    assert (answer.links, answer.inline) == ((), (PNG,))
 
 
 def test_fewer_images_than_asked_for_are_bought_all_the_same(settings: Settings) -> None:
@@ -400,7 +395,7 @@ def test_sent_without_a_complete_answer_leaves_the_outcome_unknown(settings: Set
 def test_a_401_reads_the_key_anew_and_tries_a_rotated_one_once(settings: Settings) -> None:
     """Row 22."""
     api, requests = gateway(settings, answering(401), answering(200), keys=(KEY, "rotated"))
-    assert api.send(a_call(settings), no_photo, 5).links == (LINK,)
+    assert api.send(a_call(settings), b"", 5).links == (LINK,)
     assert [request.headers["authorization"] for request in requests] == [f"Bearer {KEY}", "Bearer rotated"]
     assert requests[0].content == requests[1].content
     assert requests[0].headers["idempotency-key"] == requests[1].headers["idempotency-key"]
@@ -410,7 +405,7 @@ def test_a_rotated_key_that_is_refused_too_is_an_account_fault(settings: Setting
     """Row 23."""
     api, requests = gateway(settings, answering(401), answering(401), keys=(KEY, "rotated"))
     with pytest.raises(AccountFault):
-        api.send(a_call(settings), no_photo, 5)
+        api.send(a_call(settings), b"", 5)
     assert len(requests) == 2
 
 
@@ -418,14 +413,14 @@ def test_a_401_is_not_tried_again_with_the_same_key(settings: Settings) -> None:
     """Row 23."""
     api, requests = gateway(settings, answering(401), answering(200))
     with pytest.raises(AccountFault):
-        api.send(a_call(settings), no_photo, 5)
+        api.send(a_call(settings), b"", 5)
     assert len(requests) == 1
 
 
 def test_a_line_break_after_the_key_is_not_sent(settings: Settings) -> None:
     """It is no legal header, so the call would fail on its way; files and pipes end with one."""
     api, requests = gateway(settings, answering(200), keys=(f"{KEY}\n", f"{KEY}\n"))
-    api.send(a_call(settings), no_photo, 5)
+    api.send(a_call(settings), b"", 5)
     assert requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -459,7 +454,7 @@ def test_errors_do_not_repeat_a_prompt_of_one_word(settings: Settings, field: st
     prompt = "Strandpromenade"
     api, _ = gateway(settings, answering(400, {"error": {field: f"not_allowed:{prompt}"}}))
     with pytest.raises(Refused) as refused:
-        api.send(a_call(settings, Request(prompt, 1, None)), no_photo, 5)
+        api.send(a_call(settings, Request(prompt, 1, None)), b"", 5)
     assert prompt not in str(refused.value)
 
 

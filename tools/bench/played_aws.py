@@ -288,7 +288,6 @@ class PlayedGateway(Gateway):
         self._started = time.now
         self._recent: deque[float] = deque()
         self.answers: Counter[str] = Counter()
-        self.last_image_at = 0.0
 
     def send(self, call: Any, photo: Any, seconds: float) -> Answer:  # noqa: ARG002 - as the real one
         """Take 4 to 60 seconds over an image."""
@@ -311,7 +310,6 @@ class PlayedGateway(Gateway):
             raise TryLater(503, "unavailable")
         self._time.sleep(min(60.0, 4.0 + random.expovariate(1 / 8.0)))
         self.answers["200"] += 1
-        self.last_image_at = self._time.now
         return Answer(("https://results.test/" + "y" * 80,), (), "r" * 24, self._settings.price_per_image_usd)
 
 
@@ -339,7 +337,6 @@ class PlayedLambda:
         self._running = 0
         self._idle: dict[str, list[Any]] = {}
         self._new = {name: Bucket(time, NEW_WORKERS_A_SECOND, 1000) for name in ("trigger", "retry")}
-        self._events: deque[Callable[[], None]] = deque()
         self._most_retries = most_retries
         self._retries = 0
         self._started = time.now

@@ -47,7 +47,6 @@ from tools.local_stack import ROOT
 UPLOADS_A_SECOND = 1000.0
 FUNCTION_SECONDS = 150.0
 MEAN_CALL_SECONDS = 12.0
-DAY = 86400.0
 
 
 class Silent(Metrics):

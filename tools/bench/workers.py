@@ -23,7 +23,7 @@ from typing import Any, Self
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools.local_stack import ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, LocalStack, free_port
+from tools.local_stack import CREDENTIALS, ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, LocalStack, free_port
 
 OURS, ALTERNATIVE, FLOOR, BARE = "ours", "alternative", "floor", "bare"
 _SITE = Path(sysconfig.get_path("purelib"))
@@ -111,10 +111,7 @@ class Bench:
             FunctionName=stack.outputs["ReplaceBackgroundFunctionName"]
         )
         self.environment: dict[str, str] = deployed["Environment"]["Variables"] | {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_REGION": "us-east-1",
+            **CREDENTIALS,
             "AWS_ENDPOINT_URL": stack.endpoint_url,
         }
 

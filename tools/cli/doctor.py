@@ -12,8 +12,8 @@ import httpx
 from botocore.exceptions import ClientError
 from rich.text import Text
 
+from backdrop.gateway import PATHS, is_key
 from backdrop.ledger import Record, State
-from backdrop.settings import Route
 from tools.cli.deployment import Deployment
 from tools.cli.failures import ADVICE
 from tools.cli.follow import fetch, follow
@@ -28,11 +28,6 @@ PROMPT = "a marble kitchen counter in soft morning light"
 GATEWAY_SECONDS = 10.0
 LOW_WALLET_IMAGES = 100
 PATIENCE_SECONDS = 120.0  # beyond a call's own time, for one that has to be sent again
-_ENDPOINTS: dict[Route, tuple[str, str]] = {
-    "generations": ("/images/generations", "image_url"),
-    "edits": ("/images/edits", "image_url"),
-    "edits-multipart": ("/images/edits", "image"),
-}
 
 
 @dataclass(frozen=True)
@@ -177,7 +172,7 @@ def _key(deployment: Deployment) -> str | Finding:
             return Finding("key", "fault", f"there is no SSM parameter {name}", "Put it there (README, Deploy to AWS).")
         return Finding("key", "doubt", f"you can't read {name} ({code})", "Ask somebody who may ssm:GetParameter it.")
 
-    if not (key.isascii() and key.isprintable()):
+    if not is_key(key):
         return Finding("key", "fault", f"what {name} holds is no key", "Put a valid one there.")
     return key
 
@@ -212,10 +207,10 @@ def _model(deployment: Deployment, gateway: Gateway) -> Iterator[Finding]:
         yield Finding("model", "doubt", f"no schema of it (status {status})", "Buy one image: doctor --buy-one.")
         return
     yield Finding("model", "ok", f"{model} is known")
-    endpoint, field = _ENDPOINTS[route]
+    endpoint, field = PATHS[route], "image" if route == "edits-multipart" else "image_url"
     said = str(schema.get("endpoint", ""))
     if not said.endswith(endpoint):
-        known = [name for name, (path, _) in _ENDPOINTS.items() if said.endswith(path)]
+        known = [name for name, path in PATHS.items() if said.endswith(path)]
         do = f"Deploy with GatewayRoute={known[0]}." if known else "Buy one image: doctor --buy-one."
         yield Finding("route", "fault" if known else "doubt", f"{route}, but the schema says {said or 'nothing'}", do)
         return

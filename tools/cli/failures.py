@@ -27,7 +27,7 @@ ADVICE = {
     "unsupported_media_type": "Upload it again as JPEG, PNG or WebP.",
     "too_large": "Upload it again with 25 MiB at most.",
     "rejected_by_gateway": "Upload another photo, or with another prompt.",
-    "no_image_returned": "It was paid. Ask the gateway for the money; resume asks for the same call's answer.",
+    "no_image_returned": "It was paid. Ask the gateway for the money; uploading it again buys anew.",
     "result_unavailable": "It was paid. Resume fetches it again while its link lives, 24 hours.",
     "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key.",
     "attempts_exhausted": "Resume when the gateway is well.",

@@ -11,6 +11,7 @@ from uuid import uuid4
 from backdrop.job import Job
 from backdrop.ledger import Record
 from backdrop.reconcile import is_over
+from backdrop.storage import RESULT_SUFFIX
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import PaceNow, pace_now
 from tools.cli.uploads import records_of
@@ -19,7 +20,6 @@ UNKNOWN_SECONDS = 60.0  # for so long an upload may be on its way to the ledger
 _LOOK_EVERY_SECONDS = 1.0
 _ITS_TIME_SECONDS = 2.0  # a file system's times may be rounded
 _SECONDS_AN_UPLOAD = 0.002  # ten thousand are looked at every 20 seconds: reading costs, too
-_SUFFIX = re.compile(r"(\.[1-8])?\.(png|jpg|webp|avif)")
 
 
 def follow(
@@ -64,7 +64,7 @@ def fetch(deployment: Deployment, record: Record, beside: Path) -> list[Path]:
     fetched = []
     for output in record.stored:
         suffix = str(output["key"]).removeprefix(record.key)
-        if not _SUFFIX.fullmatch(suffix):
+        if not re.fullmatch(RESULT_SUFFIX, suffix):
             continue
         path = beside.with_name(beside.name + suffix)
         if _is_there(path, output["bytes"], record.paid_at) or _download(deployment, record, output["key"], path):

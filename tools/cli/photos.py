@@ -15,9 +15,9 @@ from backdrop.errors import Rejected
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
 from backdrop.job import PROMPT_FILE
 from backdrop.request import read_request
-from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES
+from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES, RESULT_SUFFIX
 
-_RESULT = re.compile(r"(?P<photo>.+?)(\.[1-8])?\.(png|jpg|webp|avif)", re.DOTALL)
+_RESULT = re.compile(f"(?P<photo>.+?){RESULT_SUFFIX}", re.DOTALL)
 _PHOTO = re.compile(r".+\.(jpe?g|png|webp)", re.IGNORECASE | re.DOTALL)
 
 

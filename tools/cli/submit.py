@@ -15,6 +15,7 @@ from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.ledger import Record, State
 from backdrop.reconcile import enqueue
+from backdrop.request import MAX_IMAGES
 from backdrop.storage import identity, status_of
 from tools.cli.deployment import THREADS, Deployment
 from tools.cli.failures import ADVICE
@@ -93,7 +94,7 @@ class Submitted:
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--prompt", "-p", metavar="TEXT", help="The background. Without it: the prompt.txt nearest to a photo.")
-@click.option("--n", type=click.IntRange(1, 8), help="Images of each photo, 1 to 8.")
+@click.option("--n", type=click.IntRange(1, MAX_IMAGES), help=f"Images of each photo, 1 to {MAX_IMAGES}.")
 @click.option("--size", metavar="WxH", help="Of the results, in pixels, as in 1024x1024.")
 @click.option("--to", default="", metavar="PREFIX", help="Put into the keys before the photos' names, as in spring/.")
 @click.option("--again", is_flag=True, help="Upload, and buy, also what was submitted before just like this.")

@@ -12,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools.stand_in_gateway", description="A stand-in for the AI gateway."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; 0.0.0.0 for use by containers")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=8787)
     parser.add_argument("--key", default=KEY, help="the API key that it accepts")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="what each call takes at least")

@@ -116,9 +116,7 @@ class Attempt:
     @property
     def may_replay(self) -> bool:
         """Whether a call of unknown outcome may be sent again."""
-        # Below 0: a dead letter was moved back under `park`; whoever did it asked for one replay.
-        allowed = 1 if self.app.settings.on_unknown_outcome == "retry" else 0
-        return self.record.replays < allowed
+        return self.record.replays < self.app.settings.replays_allowed
 
     def unknown(self, message: str) -> Rejected:
         """The rejection of an upload whose call nobody knows the outcome of."""

@@ -83,7 +83,7 @@ def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
 
 def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes: Any) -> tuple[bytes, ...]:
     app = attempt.app
-    is_replay = attempt.record.state in (State.CALLING, State.UNKNOWN)
+    is_replay = attempt.record.state is State.UNKNOWN
     photo = _photo(attempt, call, slot, is_replay)
     try:
         attempt.save(
@@ -100,7 +100,7 @@ def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes:
     app.clock.sleep_until(leaves_at)
     sent_at = app.clock.now()
     try:
-        answer = app.gateway.send(call, lambda: photo, app.settings.gateway_timeout_seconds)
+        answer = app.gateway.send(call, photo, app.settings.gateway_timeout_seconds)
     except GatewayError as error:
         settle(attempt, error, slot, is_replay)
     app.metrics.gateway_answered(app.clock.now() - sent_at)

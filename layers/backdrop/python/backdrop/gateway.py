@@ -30,7 +30,7 @@ _TRY_LATER = {408, 429, 500, 502, 503, 504}
 _ACCOUNT_FAULTS = {401, 402, 403, 404}
 _QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
 _NEVER = 2.0**40  # epoch seconds
-_PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
+PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,6 @@ class Answer:
     inline: tuple[bytes, ...]
     request_id: str
     cost_usd: Decimal
-
-    @property
-    def images(self) -> int:
-        """How many images came."""
-        return len(self.links) + len(self.inline)
 
 
 class Gateway:
@@ -72,10 +67,10 @@ class Gateway:
             link_dies_at = _NEVER  # there is none
         return Call(idempotency_key, route, json.dumps(fields), link_dies_at)
 
-    def send(self, call: Call, photo: Callable[[], bytes], seconds: float) -> Answer:
-        """Make one call; `photo` is read for a file upload only. Raises a GatewayError that says what is known."""
+    def send(self, call: Call, photo: bytes, seconds: float) -> Answer:
+        """Make one call; `photo` is sent by a file upload only. Raises a GatewayError that says what is known."""
         fields = json.loads(call.body)
-        upload = photo() if call.route == "edits-multipart" else None
+        upload = photo if call.route == "edits-multipart" else None
         ends_at = time.monotonic() + seconds
         key = self._api_key(False).strip() or self._api_key(True).strip()
         response = self._post(call, fields, upload, key, seconds)
@@ -91,10 +86,10 @@ class Gateway:
     def _post(
         self, call: Call, fields: dict[str, Any], upload: bytes | None, key: str, seconds: float
     ) -> http.Response:
-        if not key or not key.isascii() or not key.isprintable():
+        if not is_key(key):
             raise NeverSent("the gateway key in SSM is empty or has characters that no key has")
         headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
-        url = self._settings.gateway_base_url + _PATHS[call.route]
+        url = self._settings.gateway_base_url + PATHS[call.route]
         if upload is None:
             headers["Content-Type"] = "application/json"
             request = self._client.build_request("POST", url, headers=headers, content=call.body.encode())
@@ -127,9 +122,9 @@ class Gateway:
             raise NoImage(f"status 200 with something that is no JSON (request {request_id})") from None
         except (KeyError, TypeError, RecursionError):
             raise NoImage(f"status 200 in a shape that is not documented (request {request_id})") from None
-        images = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-        links = tuple(image["url"] for image in images if _is_link(image.get("url")))[:n]
-        inline = () if links else tuple(filter(None, (_decoded(image.get("b64_json")) for image in images[:n])))
+        found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        links = tuple(entry["url"] for entry in found if _is_link(entry.get("url")))[:n]
+        inline = () if links else tuple(filter(None, (_decoded(entry.get("b64_json")) for entry in found[:n])))
         if not links and not inline:
             raise NoImage(f"status 200 without an image (request {request_id})")
         return Answer(links, inline, request_id, self._cost(response, n))
@@ -160,6 +155,11 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
         return None
     least, most = RETRY_AFTER_SECONDS
     return min(max(seconds, least), most)
+
+
+def is_key(text: str) -> bool:
+    """Whether it can be a key at all: what goes into a header."""
+    return bool(text) and text.isascii() and text.isprintable()
 
 
 def _is_link(value: Any) -> bool:

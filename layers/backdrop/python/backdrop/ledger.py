@@ -82,7 +82,7 @@ class Record:
     attempts: int = 0
     """Calls sent, answered or not."""
     strikes: int = 0
-    """Attempts that count against MaxAttempts: all but those answered 429."""
+    """Attempts that count against MaxAttempts: failed, and neither 429 nor unanswered nor the probe of a pause."""
     key_number: int = 0
     replays: int = 0
     """Replays of `call` that brought no answer about it."""

@@ -66,7 +66,7 @@ class Pace:
         self._daily_limit = daily_limit
         self._seen: dict[str, Any] = {}
         self._is_new = False
-        self._reset = ""
+        self._answered = False
 
     def take(self, images: int, turn_at: float) -> Slot:
         """A slot, now or within PATIENCE_SECONDS; `turn_at` is the upload's place in line, 0 for none.
@@ -118,7 +118,7 @@ class Pace:
 
     def answered(self, slot: Slot) -> None:
         """The gateway said something sensible, so failures are not in a row; the next slot that is taken writes it."""
-        self._reset = ", failures = :zero"
+        self._answered = True
         if slot.failures_before:
             self._update("SET failures = :zero", {":zero": 0})
 
@@ -200,8 +200,8 @@ class Pace:
         newcomer_behind_a_line = turn_at == 0 and self._seen.get("line_end", 0) > soon
         if next_slot > soon or newcomer_behind_a_line:
             raise self._turn(now, turn_at)
-        reset, self._reset = self._reset, ""
-        if reset:
+        reset = ", failures = :zero" if self._answered else ""
+        if self._answered:
             values[":zero"] = 0
         if next_slot <= _units(now):
             won = self._update(
@@ -216,8 +216,8 @@ class Pace:
                 f"{free} AND next_slot BETWEEN :now AND :soon",
             )
         if not won:
-            self._reset = reset
             return None
+        self._answered = False
         at = (self._seen["next_slot"] - self._step) / _SECOND
         return Slot(uuid4().hex, at, images, today, is_probe=False, failures_before=self._seen.get("failures", 0))
 

@@ -68,17 +68,17 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
 def dead_letter_malformed(malformed: Malformed, app: App) -> None:
     """Dead-letter what is no upload."""
     logger.error("malformed message", why=malformed.message)
-    app.metrics.dead_lettered("malformed_message")
     reason = app.queues.dead_letter_malformed(malformed, iso_time(app.clock.now()))
+    app.metrics.dead_lettered(reason["code"])
     app.announcer.failed(None, None, reason)
 
 
 def _dead_letter(record: Record, app: App) -> None:
     job = Job(record.bucket, record.key, record.version_id, record.etag, modified=record.modified)
     reason, failed_at = record.reason or {}, record.failed_at or ""
+    app.queues.dead_letter(job, reason, failed_at, record.history)
     logger.error("dead-lettered", key=job.key, reason=reason)
     app.metrics.dead_lettered(reason["code"])
-    app.queues.dead_letter(job, reason, failed_at, record.history)
     app.announcer.failed(record.id, {"bucket": job.bucket, "key": job.key, "version_id": job.version_id}, reason)
     app.ledger.mark_dead_lettered(record.id, failed_at)
 
@@ -89,8 +89,8 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
     lease_seconds = ends_at - app.clock.now()
     record = app.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
-        one_more = 0 if app.settings.on_unknown_outcome == "retry" else -1
-        record = app.ledger.reopen(record, owner, lease_seconds, replays=one_more)
+        # Whoever moved it back asked for one replay, also under `park`.
+        record = app.ledger.reopen(record, owner, lease_seconds, replays=app.settings.replays_allowed - 1)
     if record.is_finished:
         return record
     attempt = Attempt(job, app, record, ends_at)
@@ -129,7 +129,7 @@ def _go_on(attempt: Attempt) -> Record:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
         attempt.save(state=State.UNKNOWN)  # told once, however long it waits from here on
     inline: tuple[bytes, ...] = ()
-    if attempt.record.state in (State.CALLING, State.UNKNOWN):
+    if attempt.record.state is State.UNKNOWN:
         inline = replay(attempt)
     elif attempt.record.state is not State.PAID:
         inline = buy(attempt)

@@ -5,6 +5,7 @@ import random
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from backdrop.errors import Reason
 from backdrop.job import Job, Malformed, Purchase
 
 if TYPE_CHECKING:
@@ -55,13 +56,7 @@ class Queues:
 
     def dead_letter_malformed(self, malformed: Malformed, failed_at: str) -> dict[str, Any]:
         """Put a message that is no upload where people look; returns its reason."""
-        reason = {
-            "code": "malformed_message",
-            "message": malformed.message,
-            "http_status": None,
-            "attempts": 0,
-            "billed": "no",
-        }
+        reason = asdict(Reason("malformed_message", malformed.message))
         body = malformed.body[:MAX_BODY_CHARACTERS]
         self._send_dead_letter({"job": None, "reason": reason, "failed_at": failed_at, "body": body})
         return reason

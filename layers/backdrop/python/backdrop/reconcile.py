@@ -17,7 +17,7 @@ YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
 OLDEST_SECONDS = 24 * 3600.0
 GRACE_SECONDS = 600.0  # an upload this long past its time is stuck: its message is lost
 ENQUEUED_SECONDS = 3600.0  # an upload that was enqueued is left alone this long, then twice, four times as long
-MESSAGE_DELAY_SECONDS = 10.0  # the mark in the ledger comes first, so that it doesn't hold up the retry function
+MESSAGE_DELAY_SECONDS = 10.0  # the message shows up when the mark is made, which would hold up the retry function
 SAVING_SECONDS = 15.0  # kept free at the end of an invocation
 
 

@@ -39,6 +39,11 @@ class Settings:
     on_unknown_outcome: OnUnknownOutcome
     local_endpoint: bool
 
+    @property
+    def replays_allowed(self) -> int:
+        """How often a call of unknown outcome is sent again by itself."""
+        return 1 if self.on_unknown_outcome == "retry" else 0
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read and check everything. Raises NotConfigured naming the variable that is missing or wrong."""

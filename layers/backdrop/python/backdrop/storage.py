@@ -10,6 +10,7 @@ from backdrop.errors import Rejected, Superseded
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
 from backdrop.job import Job, known_version
 from backdrop.ledger import Record
+from backdrop.request import MAX_IMAGES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -18,6 +19,8 @@ MAX_UPLOAD_BYTES = 25 * 2**20
 LINK_SECONDS = 3600
 MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_METADATA_BYTES = 2048  # of all user metadata together
+RESULT_SUFFIX = rf"(\.[1-{MAX_IMAGES}])?\.(png|jpg|webp|avif)"
+"""A regular expression: what `result_key` puts behind a photo's key."""
 _RACES = 5
 
 
@@ -36,6 +39,11 @@ class Listed:
 
     job: Job
     modified: float
+
+
+def result_key(key: str, index: int, images: int, extension: str) -> str:
+    """Where a result goes: `<key>.<ext>`, or `<key>.<index>.<ext>` for one of several; `index` from 1."""
+    return f"{key}.{extension}" if images == 1 else f"{key}.{index}.{extension}"
 
 
 class Storage:
@@ -125,13 +133,9 @@ class Storage:
         with found["Body"] as body:
             return body.read(most)
 
-    def output_key(self, key: str, index: int, images: int, extension: str) -> str:
-        """Where a result goes: `<key>.<ext>`, or `<key>.<index>.<ext>` for one of several; `index` from 1."""
-        return f"{key}.{extension}" if images == 1 else f"{key}.{index}.{extension}"
-
     def check_key(self, key: str, images: int) -> None:
         """Raises Rejected with `invalid_option` when the longest result key would be longer than S3 allows."""
-        longest = self.output_key(key, images, images, "avif")
+        longest = result_key(key, images, images, "avif")
         if len(longest.encode()) > MAX_KEY_BYTES:
             raise Rejected("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
 
@@ -140,7 +144,7 @@ class Storage:
 
         Raises Rejected with `result_unavailable` when the key is taken by an object that is no result of this key.
         """
-        key = self.output_key(record.key, index, record.images, kind.extension)
+        key = result_key(record.key, index, record.images, kind.extension)
         metadata = _metadata(record)
         stored = {
             "bucket": self._output_bucket,

@@ -33,21 +33,22 @@ def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
     if not images:
         raise Rejected("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
     outputs = list(record.outputs) + [None] * (len(images) - len(record.outputs))
-    failed: ResultError | None = None
+    errors: list[ResultError] = []
     for index, image in enumerate(images):
         if outputs[index]:
             continue
         try:
             outputs[index] = _store_one(attempt, index + 1, image, len(images) - index)
         except ResultError as error:
-            # The others may still be there; one that may work later must not cost them their links.
-            failed = error if failed is None or isinstance(failed, ResultUnreachable) else failed
+            errors.append(error)  # the others may still be there
         except _Overtaken:
             logger.info("a newer upload of the same key has its result stored already", key=record.key)
             return attempt.done()
         attempt.record = replace(attempt.record, outputs=tuple(outputs))
-    if failed:
-        _failed(attempt, failed, may_be_fetched_again=not inline)
+    if errors:
+        # A dead link is told within minutes, also when another one may work later.
+        worst = next((error for error in errors if isinstance(error, ResultUnusable)), errors[0])
+        _failed(attempt, worst, may_be_fetched_again=not inline)
     if len(images) < record.images:
         message = f"{len(images)} of {record.images} images came and are stored"
         raise Rejected("no_image_returned", message, 200, "yes")

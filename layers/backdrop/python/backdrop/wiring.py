@@ -1,6 +1,7 @@
 """The composition root: clients and settings, built once a worker, and never by the import of a module of the layer."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -76,14 +77,14 @@ def prepare() -> None:
         app()
 
 
-def _observe(clock: Clock) -> Any:
+def _observe(clock: Clock) -> Callable[..., None]:
     def observe(http_response: Any, **_: Any) -> None:
         clock.observe(http_response.headers.get("date"))
 
     return observe
 
 
-def _api_key(provider: SSMProvider, settings: Settings) -> Any:
+def _api_key(provider: SSMProvider, settings: Settings) -> Callable[[bool], str]:
     def api_key(fresh: bool) -> str:
         name = settings.gateway_api_key_parameter
         try:
