@@ -163,7 +163,7 @@ def test_a_photo_that_is_current_again_is_taken_up_and_waited_for(
     theirs = world.put("photos/red.jpg", photo, prompt="another's")
     world.notify(mine)
     world.s3.delete_object(Bucket=INPUT, Key="photos/red.jpg", VersionId=theirs.version_id)
-    assert run("status")["untouched"] == 1
+    assert run("status")["new"] == 1
 
     [taken_up] = run("submit", "photos", "--prompt", "snow")["photos"]
     assert taken_up["status"] == "uploaded"
@@ -395,6 +395,17 @@ def test_a_notification_that_sqs_moved_away_is_resumed_as_its_upload(run: Run, w
     assert run("resume", "red.jpg")["resumed"] == ["red.jpg"]
     world.drain()
     assert (world.charged(), world.dead_letters()) == (1, [])
+
+
+def test_resume_asks_for_what_a_notification_of_a_bucket_without_versions_will_buy(
+    run: Run, world: World, photo: bytes
+) -> None:
+    world.s3.delete_bucket(Bucket=INPUT)
+    world.s3.create_bucket(Bucket=INPUT)
+    job = world.put("red.jpg", photo, prompt="snow", n="8")
+    world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=json.dumps(s3_event(job)))
+
+    assert "8 images" in run("resume", "--ask-above-images", 7, code=2)
 
 
 def test_resume_interrupted_between_its_two_steps_loses_nothing_and_buys_once(

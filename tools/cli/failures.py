@@ -29,7 +29,7 @@ ADVICE = {
     "rejected_by_gateway": "Upload another photo, or with another prompt.",
     "no_image_returned": "It was paid. Ask the gateway for the money; uploading it again buys anew.",
     "result_unavailable": "It was paid. Resume fetches it again while its link lives, 24 hours.",
-    "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key.",
+    "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key, for 23 hours.",
     "attempts_exhausted": "Resume when the gateway is well.",
     "malformed_message": "Look at its body: it is no message of Backdrop's.",
     "unforeseen": "See docs/runbook.md, unforeseen-errors, then resume.",
@@ -155,7 +155,8 @@ def _purchases(deployment: Deployment, letters: list[Letter]) -> list[int]:
     jobs = {letter.job.id: letter.job for letter in letters if letter.job and letter.reason.get("billed") != "yes"}
     called = {job_id: record.images for job_id, record in records_of(deployment, list(jobs)).items() if record.images}
     with ThreadPoolExecutor(THREADS) as pool:
-        asked = pool.map(lambda job_id: asks_for(deployment, jobs[job_id])[0], jobs.keys() - called.keys())
+        resolved = pool.map(deployment.storage.resolve, (jobs[job_id] for job_id in jobs.keys() - called.keys()))
+        asked = pool.map(lambda job: asks_for(deployment, job)[0], resolved)
         return list(filter(None, [*called.values(), *asked]))
 
 

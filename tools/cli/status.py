@@ -27,7 +27,7 @@ class Tally:
     """Uploads by stage, the failed ones by reason, and the images that are still to be bought.
 
     Those that nobody looks at until `backfill` are `untouched`: the reconciler leaves alone what is more than a day
-    old, and what was replaced and is current again.
+    old.
     """
 
     stages: Counter[Stage] = field(default_factory=Counter)
@@ -45,9 +45,7 @@ def tally(deployment: Deployment, prefix: str) -> Tally:
         record = upload.record
         if upload.stage is Stage.FAILED and record:
             counts.reasons[(record.reason or {}).get("code", "unknown")] += 1
-        elif upload.stage in (Stage.NEW, Stage.STUCK) and (
-            now - upload.listed.modified > OLDEST_SECONDS or (upload.stage is Stage.NEW and record)
-        ):
+        elif upload.stage in (Stage.NEW, Stage.STUCK) and now - upload.listed.modified > OLDEST_SECONDS:
             counts.untouched += 1
         elif upload.stage is not Stage.DONE:
             images = still_to_buy(record)

@@ -4,7 +4,6 @@ import hashlib
 from typing import Any
 
 from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
-from backdrop.clock import utc_day
 from backdrop.errors import GatewayError, NotYet, Rejected, Superseded, Turn
 from backdrop.job import Job, Purchase
 from backdrop.ledger import Call, State
@@ -15,6 +14,8 @@ from backdrop.settings import Settings
 from backdrop.settling import settle
 from backdrop.storage import LINK_SECONDS, Storage, Upload
 
+KEY_LIFE_SECONDS = 23 * 3600.0  # for so long a gateway is trusted to know a key again; none says for how long it does
+
 
 def buy(attempt: Attempt) -> tuple[bytes, ...]:
     """Make a new call for the upload and write PAID; returns the images that came inline."""
@@ -22,9 +23,9 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
     upload, request = asked_for(attempt.job, app.storage, app.prompts, app.settings)
     slot, leaves_at = _slot(attempt, request.n)
     number = attempt.record.key_number + 1
-    link_dies_at = app.clock.now() + LINK_SECONDS
     key = f"{attempt.record.id}-{number}"
-    call = app.gateway.new_call(request, app.storage.link(attempt.job), key, link_dies_at)
+    now = app.clock.now()
+    call = app.gateway.new_call(request, app.storage.link(attempt.job), key, now, now + LINK_SECONDS)
     return _call(
         attempt,
         call,
@@ -62,10 +63,11 @@ def replay(attempt: Attempt) -> tuple[bytes, ...]:
     record = attempt.record
     if record.call is None or not attempt.may_replay:
         raise attempt.unknown("a call was sent and its outcome never became known")
-    reserved = record.reserved_on == utc_day(attempt.app.clock.now())
-    if not reserved and 0 < attempt.app.settings.daily_image_limit < record.images:
+    if attempt.app.clock.now() - record.call.made_at > KEY_LIFE_SECONDS:
+        raise attempt.unknown("its call was sent so long ago that the gateway may have forgotten the idempotency key")
+    if 0 < attempt.app.settings.daily_image_limit < record.images:
         raise attempt.unknown("a replay no longer fits into DailyImageLimit")
-    slot, leaves_at = _slot(attempt, 0 if reserved else record.images)
+    slot, leaves_at = _slot(attempt, record.images)  # reserved anew: perhaps the gateway charges it anew
     return _call(attempt, record.call, slot, leaves_at, replays=record.replays + 1)
 
 
@@ -91,7 +93,6 @@ def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes:
             call=call,
             attempts=attempt.record.attempts + 1,
             turn_at=app.clock.now(),  # it has had its turn, should it have to call again
-            reserved_on=slot.day if slot.images else attempt.record.reserved_on,
             **changes,
         )
     except NotYet:  # refused; after any other failure CALLING may be written all the same

@@ -1,6 +1,7 @@
 """The AI gateway's images API: requests, answers and what each status means for the upload and the wallet."""
 
 import binascii
+import hashlib
 import json
 import math
 import re
@@ -29,6 +30,7 @@ _MAX_CENTS = 100_000  # more is no price
 _TRY_LATER = {408, 429, 500, 502, 503, 504}
 _ACCOUNT_FAULTS = {401, 402, 403, 404}
 _QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
+_SEARCHED_CHARACTERS = 2000  # the search takes time by their square
 _NEVER = 2.0**40  # epoch seconds
 PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
 
@@ -53,8 +55,10 @@ class Gateway:
         self._api_key = api_key
         self._client = http.new_client(transport)
 
-    def new_call(self, request: Request, image_link: str, idempotency_key: str, link_dies_at: float) -> Call:
-        """The call for a request; `image_link` is what the gateway fetches the photo from."""
+    def new_call(
+        self, request: Request, image_link: str, idempotency_key: str, now: float, link_dies_at: float
+    ) -> Call:
+        """The call for a request; `image_link` is what the gateway fetches the photo from. Times are epoch seconds."""
         route = self._settings.gateway_route
         fields: dict[str, Any] = {"model": self._settings.gateway_model, "prompt": request.prompt, "n": request.n}
         if route == "generations":
@@ -65,7 +69,7 @@ class Gateway:
             fields["size"] = request.size
         if route == "edits-multipart":
             link_dies_at = _NEVER  # there is none
-        return Call(idempotency_key, route, json.dumps(fields), link_dies_at)
+        return Call(idempotency_key, route, json.dumps(fields), link_dies_at, now)
 
     def send(self, call: Call, photo: bytes, seconds: float) -> Answer:
         """Make one call; `photo` is sent by a file upload only. Raises a GatewayError that says what is known."""
@@ -94,8 +98,9 @@ class Gateway:
             headers["Content-Type"] = "application/json"
             request = self._client.build_request("POST", url, headers=headers, content=call.body.encode())
         else:
-            # A replay must be the same byte for byte, and so must its boundary.
-            headers["Content-Type"] = f"multipart/form-data; boundary={call.idempotency_key}"
+            # A replay must be the same byte for byte, and so must its boundary; a prompt can't hold a digest of itself.
+            boundary = hashlib.sha256(f"{call.idempotency_key} {call.body}".encode()).hexdigest()
+            headers["Content-Type"] = f"multipart/form-data; boundary={boundary}"
             kind = images.sniff(upload) or images.JPEG
             file = (f"photo.{kind.extension}", upload, kind.content_type)
             texts = {name: str(value) for name, value in fields.items()}
@@ -202,10 +207,17 @@ def _detail(body: bytes, prompt: str, key: str) -> str:
         said = [str(error.get(name) or "") for name in ("type", "code", "message")]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
+    prompt = _words(prompt)
     quotes = {prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1))}
-    kept = [part for part in said if part and not any(quote in part for quote in quotes)]
-    text = re.sub(r"\S*[?&=%@]\S*|\w+://\S+|Bearer \S+|sk-\S+", "[…]", " / ".join(kept).replace(key, "[…]"))
+    kept = [part for part in said if part and not any(quote in _words(part) for quote in quotes)]
+    said_safely = " / ".join(kept).replace(key, "[…]")[:_SEARCHED_CHARACTERS]
+    text = re.sub(r"\S*[?&=%@]\S*|\w+://\S+|Bearer \S+|sk-\S+", "[…]", said_safely)
     return f": {text[:300]}" if text else ""
+
+
+def _words(text: str) -> str:
+    """What it says, however it is written."""
+    return " ".join(re.split(r"[\W_]+", text.casefold())).strip()
 
 
 def _opaque(text: str) -> str:

@@ -56,6 +56,8 @@ class Call:
     body: str
     image_link_dies_at: float
     """Epoch seconds; the presigned link inside `body`."""
+    made_at: float
+    """Epoch seconds; when it was sent for the first time, or a moment before."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Record:
     key_number: int = 0
     replays: int = 0
     """Replays of `call` that brought no answer about it."""
+    faults: int = 0
+    """Calls answered 403 or 404 while others' calls went through."""
     conflicts: int = 0
     """Replays answered 409: the first call may still be running."""
     call: Call | None = None
@@ -94,8 +98,6 @@ class Record:
     prompt_length: int = 0
     model: str | None = None
     images: int = 0
-    reserved_on: str | None = None
-    """The UTC day whose limit these images count against."""
     idempotency_key: str | None = None
     links: tuple[str, ...] = ()
     answered_inline: bool = False
@@ -267,6 +269,7 @@ class Ledger:
                 "owner": owner,
                 "lease_until": self._clock.now() + lease_seconds + LEASE_MARGIN_SECONDS,
                 "strikes": 0,
+                "faults": 0,
                 "replays": replays,
                 "conflicts": 0,
                 "link_failures": 0,

@@ -196,7 +196,8 @@ class Pace:
             return self._probe(images, now, today, same_day, values)
         free = f"{same_day} AND attribute_not_exists(paused_since)"
         next_slot = self._seen.get("next_slot", 0)
-        soon = _units(now + PATIENCE_SECONDS)
+        midnight = (now // 86400 + 1) * 86400
+        soon = _units(min(now + PATIENCE_SECONDS, midnight - LEAD_SECONDS))  # what leaves tomorrow isn't today's
         newcomer_behind_a_line = turn_at == 0 and self._seen.get("line_end", 0) > soon
         if next_slot > soon or newcomer_behind_a_line:
             raise self._turn(now, turn_at)

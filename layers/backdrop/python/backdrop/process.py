@@ -124,7 +124,8 @@ def _go_on(attempt: Attempt) -> Record:
     if record.state is State.PAID and record.answered_inline:
         # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
         is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
-        attempt.save(state=State.UNKNOWN, replays=0 if is_fresh else 1)
+        may_ask = is_fresh and record.attempts < attempt.app.settings.max_attempts
+        attempt.save(state=State.UNKNOWN, replays=0 if may_ask else 1)
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
         attempt.save(state=State.UNKNOWN)  # told once, however long it waits from here on

@@ -47,7 +47,8 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
         known = app.ledger.known([upload.job.id for upload in recent])
         for upload in recent:
             record = known.get(upload.job.id)
-            if record is not None and is_over(record):
+            # One that was replaced is listed when its successor was deleted: it is current again.
+            if record is not None and is_over(record) and record.state is not State.SUPERSEDED:
                 continue
             waiting = max(waiting, now - upload.modified)
             if record is not None and record.paid_at:

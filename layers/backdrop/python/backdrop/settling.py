@@ -27,6 +27,7 @@ RETRY_SECONDS = (2.0, 300.0)  # least and most of the backoff after a failed cal
 REPLAY_SECONDS = 5.0
 CONFLICT_SECONDS = (15.0, 240.0)
 MAX_CONFLICTS = 5
+MAX_FAULTS = 3
 
 
 def settle(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) -> NoReturn:
@@ -43,15 +44,13 @@ def settle(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) -
 
     # From here on it is certain that this call was not charged.
     attempt.unused = slot
-    if slot.images:
-        attempt.record = replace(attempt.record, reserved_on=None)
     back: dict[str, Any] = {"state": State.CLAIMED, "call": None, "idempotency_key": None}
     if is_replay:  # it says nothing about the first call
         back = {"state": State.UNKNOWN, "replays": attempt.record.replays - 1}
     if isinstance(error, Refused):
         _refused(attempt, error, slot, is_replay, back)
     if isinstance(error, AccountFault):
-        _account_fault(attempt, error, slot, back)
+        _account_fault(attempt, error, slot, is_replay, back)
     _try_again(attempt, error, slot, what, is_replay, back)
 
 
@@ -66,8 +65,8 @@ def _no_image(attempt: Attempt, error: NoImage, slot: Slot) -> NoReturn:
 def _outcome_unknown(attempt: Attempt, error: OutcomeUnknown, slot: Slot, what: str, is_replay: bool) -> NoReturn:
     attempt.app.metrics.outcome_unknown()
     is_down = _failed(attempt, slot, what)
-    replays = attempt.record.replays - (1 if slot.is_probe and is_replay else 0)  # a probe finds out about others
-    attempt.record = replace(attempt.record, replays=replays)
+    if slot.is_probe and is_replay and attempt.record.attempts < attempt.app.settings.max_attempts:
+        attempt.record = replace(attempt.record, replays=attempt.record.replays - 1)  # it found out for others, too
     if not attempt.may_replay:
         raise attempt.unknown(str(error))
     soon = NotYet(str(error), attempt.app.clock.now() + REPLAY_SECONDS)
@@ -88,16 +87,22 @@ def _refused(attempt: Attempt, error: Refused, slot: Slot, is_replay: bool, back
         raise Rejected("result_unavailable", str(error), error.status, "yes")
     if is_replay and record.call and now > record.call.image_link_dies_at:
         # The gateway would have known a call that it charged; it tried a new one and the photo's link was dead.
-        back |= {"state": State.CLAIMED, "call": None, "idempotency_key": None, "reserved_on": None}
+        back |= {"state": State.CLAIMED, "call": None, "idempotency_key": None}
         attempt.wait(NotYet("the first call was not charged", now), **back)
     # A gateway that knows the first call would have answered with it; one that doesn't tells nothing about it.
     raise Rejected("rejected_by_gateway", str(error), error.status, "unknown" if is_replay else "no")
 
 
-def _account_fault(attempt: Attempt, error: AccountFault, slot: Slot, back: dict[str, Any]) -> NoReturn:
+def _account_fault(
+    attempt: Attempt, error: AccountFault, slot: Slot, is_replay: bool, back: dict[str, Any]
+) -> NoReturn:
+    # Outside of a pause others' calls get through: if this one's never do, it is the photo or the prompt.
+    faults = attempt.record.faults + (error.status in (403, 404) and not slot.is_probe and not is_replay)
+    if faults >= MAX_FAULTS:
+        raise Rejected("rejected_by_gateway", str(error), error.status)
     with best_effort("pause all calls"):
         attempt.app.pace.pause(slot, str(error.status))
-    attempt.wait(_paused(attempt, error), attempts=attempt.record.attempts - 1, turn_at=0.0, **back)
+    attempt.wait(_paused(attempt, error), attempts=attempt.record.attempts - 1, faults=faults, turn_at=0.0, **back)
 
 
 def _try_again(

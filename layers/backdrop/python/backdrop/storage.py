@@ -184,9 +184,9 @@ class Storage:
     def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
         """Whether the stored result's upload came after the record's."""
         modified = float(theirs.get("source-modified", 0))
-        if modified != record.source_modified:
-            return modified > record.source_modified
-        # LastModified has whole seconds: on a tie, whichever is the current version came last.
+        if modified < record.source_modified:
+            return False
+        # On a tie, for LastModified has whole seconds, and when theirs was deleted, the current version has the word.
         current = self._head(record.bucket, record.key)
         return current is None or not _is(current, record)
 
