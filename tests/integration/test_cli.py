@@ -191,7 +191,10 @@ def test_again_interrupted_says_what_it_is_still_for(
     setting.__dict__["deployment"] = deployment
     done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow", "--again"], obj=setting)
 
-    assert re.search(r"[01] of 2 were submitted again\. --again is still for: .*photos/blue\.jpg", done.output)
+    assert re.search(
+        r"[01] of 2 were submitted again\.(?s:.*): backdrop submit --again --to photos/ -- .*photos/blue\.jpg",
+        done.output,
+    )
 
 
 @pytest.mark.parametrize(("command", "count"), [(["submit", "photos"], "submitted"), (["backfill"], "enqueued")])

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
-MAX_MIB = 9
+MAX_MIB = 6
+MAX_FUNCTION_BYTES = 20_000  # of one function, which has its handler and nothing else
 MAX_FILES = 600  # Lambda opens what is imported one by one
 
 
@@ -59,6 +60,12 @@ def test_the_layers_are_pure_python_and_small(layers: Path) -> None:
     files = [path for path in layers.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert len(files) < MAX_FILES
     assert sum(path.stat().st_size for path in files) < MAX_MIB * 2**20
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_is_its_handler_alone(function: str) -> None:
+    files = [path for path in (ROOT / "functions" / function).rglob("*") if path.suffix != ".pyc" and path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MAX_FUNCTION_BYTES
 
 
 def test_pip_builds_the_same_layer_where_there_is_no_uv(layers: Path, tmp_path: Path) -> None:

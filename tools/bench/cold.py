@@ -87,6 +87,7 @@ def imports(bench: Bench, samples: int = 3, is_compiled: bool = False) -> list[d
             "self ms": round(median(turn[package][1] for turn in turns), 1),
         }
         for package in packages
+        if turns[0][package][1] >= 1
     ]
 
 

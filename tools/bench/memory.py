@@ -1,6 +1,6 @@
 """`python -m tools.bench.memory`: the most memory that a worker has had, for photos and results of several sizes.
 
-Each row is a process of its own with two uploads, so that what the first one leaves behind counts. On Lambda, what the
+Each row is a process of its own with a dozen uploads, so that what one leaves behind counts. On Lambda, what the
 runtime itself needs comes on top.
 """
 
@@ -14,7 +14,7 @@ from tools.bench.workers import ALTERNATIVE, BARE, OURS, Bench, benched
 MIB = 2**20
 PHOTO_MIB = (0.1, 5, 25)
 RESULT_MIB = (1, 8, 32)
-UPLOADS = 2
+UPLOADS = 12
 OUR_ROUTES = ("generations", "edits-multipart")
 PNG = "\x89PNG\r\n\x1a\n"
 

@@ -100,7 +100,7 @@ class PlayedDynamoDB:
         """As boto3's standard mode: three more tries, then the error."""
         if item_id != "pace":
             return  # nothing else is written by more than one worker at a time
-        bucket = self._hot.setdefault(item_id, Bucket(self._time, ITEM_WRITES_A_SECOND, ITEM_WRITES_A_SECOND))
+        bucket = self._hot.setdefault(item_id, Bucket(self._time, ITEM_WRITES_A_SECOND, ITEM_WRITES_A_SECOND / 10))
         for tries in range(4):
             if bucket.take():
                 self._bill.counts["writes of the pace"] += 1
@@ -332,8 +332,10 @@ class PlayedResults:
 class PlayedLambda:
     """Workers of one account; an event waits in line while none is free."""
 
-    def __init__(self, time: PlayedTime, bill: Bill, new_app: Callable[[], Any], most_retries: int) -> None:
-        self._time, self._bill, self._new_app = time, bill, new_app
+    def __init__(
+        self, time: PlayedTime, bill: Bill, new_app: Callable[[], Any], most_retries: int, executions: int
+    ) -> None:
+        self._time, self._bill, self._new_app, self._executions = time, bill, new_app, executions
         self._running = 0
         self._idle: dict[str, list[Any]] = {}
         self._new = {name: Bucket(time, NEW_WORKERS_A_SECOND, 1000) for name in ("trigger", "retry")}
@@ -344,7 +346,7 @@ class PlayedLambda:
     def invoke(self, function: str, work: Callable[[Any], None]) -> bool:
         """Run `work` with a worker's app; False when Lambda throttles."""
         workers = self._idle.setdefault(function, [])
-        if self._running >= CONCURRENT_EXECUTIONS or not (workers or self._new[function].take()):
+        if self._running >= self._executions or not (workers or self._new[function].take()):
             self._bill.counts["throttled"] += 1
             return False
         self._running += 1

@@ -14,8 +14,10 @@ from tools.cli.deployment import Deployment
 from tools.cli.forecast import Quote, in_words, offer
 from tools.cli.options import Setting, common, spending
 from tools.cli.progress import Step, bar, streamed
-from tools.cli.uploads import Seen, Stage, asks_for, seen, still_to_buy
+from tools.cli.uploads import Seen, Stage, asks_for, prefix_of, seen, still_to_buy
 from tools.page import counted
+
+MOST_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Counted:
 
     stages: Counter[str]
     invalid: Counter[str]
+    invalid_keys: list[str]
+    """The first of them."""
     cost: Quote
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,6 +63,7 @@ class Counted:
         return {str(stage): self.stages[stage] for stage in Stage} | {
             "invalid": self.invalid.total(),
             "invalid_by_reason": dict(self.invalid),
+            "invalid_keys": self.invalid_keys,
             "images": self.cost.images,
             "cost_usd": float(self.cost.usd),
             "seconds": round(self.cost.seconds, 1),
@@ -81,29 +86,19 @@ def count(deployment: Deployment, prefix: str, step: Step) -> Counted:
     """Look at everything, holding no more than a few pages."""
     stages: Counter[str] = Counter()
     invalid: Counter[str] = Counter()
+    invalid_keys: list[str] = []
     calls = images = 0
     for each in survey(deployment, prefix):
         step(1)
         if each.invalid:
             invalid[each.invalid] += 1
+            if len(invalid_keys) < MOST_NAMED:
+                invalid_keys.append(each.upload.listed.job.key)
             continue
         stages[each.upload.stage] += 1
         images += each.images
         calls += each.images > 0
-    return Counted(stages, invalid, offer(deployment, calls, images))
-
-
-def _prefix_of(deployment: Deployment, place: str) -> str:
-    """The prefix of `s3://bucket/prefix` or of a bare one. Raises UsageError for another bucket than the stack's."""
-    if not place.startswith("s3://"):
-        return place
-    bucket, _, prefix = place.removeprefix("s3://").partition("/")
-    if bucket != deployment.settings.input_bucket:
-        raise click.UsageError(
-            f"{bucket} is not this stack's input bucket, which is {deployment.settings.input_bucket}. A stack can be"
-            " deployed with ExistingInputBucket (README, A bucket of your own)."
-        )
-    return prefix
+    return Counted(stages, invalid, invalid_keys, offer(deployment, calls, images))
 
 
 _PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")
@@ -117,7 +112,7 @@ def quote(setting: Setting, place: str) -> None:
     """Say what is new, done and invalid in the bucket, and what the new photos would cost and take."""
     deployment = setting.deployment
     with bar(setting.aside, "Looking", None) as step:
-        found = count(deployment, _prefix_of(deployment, place), step)
+        found = count(deployment, prefix_of(deployment, place), step)
     setting.answer(found.as_dict(), found.table())
 
 
@@ -132,7 +127,7 @@ def backfill(setting: Setting, place: str) -> int:
     Nothing is copied or written to the bucket. After an interruption the same command goes on.
     """
     deployment = setting.deployment
-    prefix = _prefix_of(deployment, place)
+    prefix = prefix_of(deployment, place)
     with bar(setting.aside, "Looking", None) as step:
         found = count(deployment, prefix, step)
     setting.aside.print(found.table())
@@ -153,5 +148,5 @@ def backfill(setting: Setting, place: str) -> int:
         for one in streamed(put, survey(deployment, prefix) if new else ()):
             enqueued += one
             step(one)
-    setting.answer({**found.as_dict(), "enqueued": enqueued}, f"{counted(enqueued, 'upload')} in RetryQueue.")
+    setting.answer({**found.as_dict(), "enqueued": enqueued}, f"{counted(enqueued, 'upload')} put into RetryQueue.")
     return 0

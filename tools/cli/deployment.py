@@ -1,6 +1,7 @@
 """A deployed stack as the commands see it: its outputs, the settings its functions run with, and clients."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from botocore.exceptions import (
     NoRegionError,
     ProfileNotFound,
 )
+from botocore.parsers import ResponseParserError
 
 from backdrop.clock import Clock
 from backdrop.errors import NotConfigured
@@ -59,6 +61,8 @@ class Deployment:
     @cached_property
     def outputs(self) -> dict[str, str]:
         """The stack's outputs. Raises Unreachable when there is no such stack."""
+        if not self.stack:
+            raise Unreachable("--stack is empty.")
         try:
             [found] = self.cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
         except ClientError as error:
@@ -191,7 +195,9 @@ def explained() -> Iterator[None]:
         raise Unreachable(f"AWS refuses {error.operation_name}: {said['Code']}: {said.get('Message', '')}") from None
     except BotoCoreError as error:
         raise Unreachable(str(error)) from None
+    except ResponseParserError:
+        raise Unreachable("What answers there is not AWS. Is --endpoint-url right? Is a proxy in between?") from None
     except ValueError as error:
-        if "Invalid endpoint" not in str(error):
+        if not re.search("Invalid endpoint|Port out of range", str(error)):
             raise
         raise Unreachable(f"{error}. It has to be a URL, as in http://127.0.0.1:4566.") from None

@@ -18,10 +18,10 @@ from tools.cli.deployment import Deployment
 from tools.cli.failures import ADVICE
 from tools.cli.follow import fetch, follow
 from tools.cli.forecast import PaceNow, duration, pace_now
-from tools.cli.options import Setting, common
+from tools.cli.options import Setting, common, harmless
 from tools.cli.photos import Photo
 from tools.cli.submit import upload
-from tools.page import dollars
+from tools.page import counted, dollars
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "mug.jpg"
 PROMPT = "a marble kitchen counter in soft morning light"
@@ -42,7 +42,7 @@ class Finding:
     def line(self, width: int) -> Text:
         """For people."""
         mark, style = {"ok": ("✓", "green"), "doubt": ("?", "yellow"), "fault": ("✗", "bold red")}[self.state]
-        text = Text.assemble((mark, style), f" {self.what:<{width}}  {self.says}")
+        text = Text.assemble((mark, style), f" {self.what:<{width}}  {harmless(self.says)}")
         return text.append(f" → {self.do}") if self.do else text
 
 
@@ -149,7 +149,7 @@ def _pace(deployment: Deployment, pace: PaceNow) -> Finding:
         "pace",
         "fault",
         f"paused for {since}: {pace.pause_in_words}",
-        "Mend what is red below; one upload tries about once a minute, and the rest follows by itself.",
+        "Mend what is ✗ below; if nothing is, the next call ends the pause. Then all that wait go on by themselves.",
     )
 
 
@@ -193,7 +193,7 @@ def _wallet(deployment: Deployment, status: int, content: dict[str, Any]) -> Fin
     if balance < price:
         return Finding("wallet", "fault", text, "Fill it: nothing can be bought, and all uploads wait.")
     if price and balance < LOW_WALLET_IMAGES * price:
-        return Finding("wallet", "doubt", text, f"Enough for {int(balance / price)} images.")
+        return Finding("wallet", "doubt", text, f"Enough for {counted(int(balance / price), 'image')}.")
     return Finding("wallet", "ok", text)
 
 
@@ -259,7 +259,8 @@ def doctor(setting: Setting, buy_one: bool, out: Path) -> int:
     return int(any(each.state == "fault" for each in found))
 
 
-_BOUGHT_ALL_THE_SAME = {("doubt", what) for what in ("key", "wallet", "model", "route")}  # it is what settles them
+# A call is what settles these, and what ends a pause.
+_BOUGHT_ALL_THE_SAME = {("fault", "pace"), *(("doubt", what) for what in ("key", "wallet", "model", "route"))}
 _ONE = "one image"
 _NOT_BOUGHT = Finding(_ONE, "fault", "not bought, because of what is found above")
 
@@ -280,7 +281,10 @@ def _bought(deployment: Deployment, out: Path) -> Finding:
         reason = record.reason or {}
         code = str(reason.get("code", record.state))
         return Finding(_ONE, "fault", f"{code}: {reason.get('message', '')}", ADVICE.get(code, ""))
-    paths = fetch(deployment, record, out / "backdrop-doctor.jpg")
+    try:
+        paths = fetch(deployment, record, out / "backdrop-doctor.jpg")
+    except OSError as error:
+        return Finding(_ONE, "fault", f"bought, but not fetched: {error}", f"It is in the bucket, by {photo.key}.")
     seconds = record.updated_at - record.created_at
     cost = dollars(float(record.cost_usd or 0))
     return Finding(_ONE, "ok", f"{cost}, {seconds:.1f} s: {', '.join(map(str, paths))}", "Look at it.")

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from backdrop.job import Job, from_message
 from tools.cli.deployment import THREADS, Deployment
@@ -19,6 +17,9 @@ from tools.cli.progress import bar, side_by_side
 from tools.cli.uploads import asks_for, records_of
 from tools.page import counted
 
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
 MOST_AGAIN = 100  # letters that come again while they are read: reading takes too long to end by itself
 HIDDEN_SECONDS = 120  # while letters are read, nobody else sees them; after a crash they come back by themselves
 ADVICE = {
@@ -26,12 +27,12 @@ ADVICE = {
     "invalid_option": "Upload it again with what the message asks for.",
     "unsupported_media_type": "Upload it again as JPEG, PNG or WebP.",
     "too_large": "Upload it again with 25 MiB at most.",
-    "rejected_by_gateway": "Upload another photo, or with another prompt.",
+    "rejected_by_gateway": "Upload another photo, or with another prompt. If all fail so, try another GatewayRoute.",
     "no_image_returned": "It was paid. Ask the gateway for the money; uploading it again buys anew.",
     "result_unavailable": "It was paid. Resume fetches it again while its link lives, 24 hours.",
     "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key, for 23 hours.",
     "attempts_exhausted": "Resume when the gateway is well.",
-    "malformed_message": "Look at its body: it is no message of Backdrop's.",
+    "malformed_message": "Look at its body with --json: it is no message of Backdrop's.",
     "unforeseen": "See docs/runbook.md, unforeseen-errors, then resume.",
 }
 
@@ -86,7 +87,7 @@ class Letter:
         }
 
 
-def take(deployment: Deployment) -> Iterator[Letter]:
+def take(deployment: Deployment) -> Iterator[list[Letter]]:
     """All letters, hidden from others for a while; once more with a new handle when SQS delivers one again."""
     known: set[str] = set()
     again = 0
@@ -99,11 +100,14 @@ def take(deployment: Deployment) -> Iterator[Letter]:
         ).get("Messages")
         if not found:
             return
-        for message in found:
-            again += message["MessageId"] in known
-            known.add(message["MessageId"])
-            jobs = from_message(message["Body"], deployment.settings.input_bucket).jobs
-            yield Letter(message["MessageId"], message["Body"], message["ReceiptHandle"], next(iter(jobs), None))
+        again += sum(message["MessageId"] in known for message in found)
+        known.update(message["MessageId"] for message in found)
+        yield [_letter(message, deployment.settings.input_bucket) for message in found]
+
+
+def _letter(message: "MessageTypeDef", input_bucket: str) -> Letter:
+    jobs = from_message(message["Body"], input_bucket).jobs
+    return Letter(message["MessageId"], message["Body"], message["ReceiptHandle"], next(iter(jobs), None))
 
 
 def put_back(deployment: Deployment, letters: list[Letter]) -> None:
@@ -126,20 +130,24 @@ def _wanted(letter: Letter, keys: tuple[str, ...], reason: str | None) -> bool:
 @contextmanager
 def _read(
     setting: Setting, keys: tuple[str, ...], reason: str | None
-) -> Iterator[tuple[list[Letter], Callable[[Letter], None]]]:
-    """The wanted letters, and how to say that one has gone; whatever happens, the others are put back."""
+) -> Iterator[tuple[list[Letter], Callable[[Letter], None], bool]]:
+    """The wanted letters, how to say that one has gone, and whether there are more that somebody else looks at.
+
+    Whatever happens, those that have not gone are put back.
+    """
     letters: dict[str, Letter] = {}
     try:
         with bar(setting.aside, "Reading DeadLetterQueue", None) as step:
-            for letter in take(setting.deployment):
-                step(letter.id not in letters)
-                letters[letter.id] = letter
+            for some in take(setting.deployment):
+                before = len(letters)
+                letters.update((letter.id, letter) for letter in some)
+                step(len(letters) - before)
         hidden = _hidden(setting.deployment) - len(letters)
         if hidden > 0:
             more = f"{counted(hidden, 'letter')} more {'is' if hidden == 1 else 'are'}"
             setting.remark(f"{more} being looked at by somebody else. Try again in two minutes.")
         wanted = [letter for letter in letters.values() if _wanted(letter, keys, reason)]
-        yield wanted, lambda letter: letters.__delitem__(letter.id)
+        yield wanted, lambda letter: letters.__delitem__(letter.id), hidden > 0
     finally:
         put_back(setting.deployment, list(letters.values()))
 
@@ -168,22 +176,22 @@ _REASON = click.option("--reason", metavar="CODE", type=click.Choice(sorted(ADVI
 @_REASON
 @common
 @click.pass_obj
-def failures(setting: Setting, keys: tuple[str, ...], reason: str | None) -> None:
+def failures(setting: Setting, keys: tuple[str, ...], reason: str | None) -> int:
     """Show what failed and why, whether it was billed, and what to do."""
-    with _read(setting, keys, reason) as (letters, _):
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for title in ("key", "reason", "billed", "what to do"):
-            table.add_column(title, overflow="fold")
-        for letter in letters:
-            code = letter.reason["code"]
-            why = f"{code}: {letter.reason.get('message', '')}"
-            table.add_row(
-                Text(letter.key or "–"), Text(why), str(letter.reason.get("billed", "")), ADVICE.get(code, "")
-            )
-        setting.answer(
-            [letter.as_dict() for letter in letters],
-            table if letters else "Nothing has failed. (Dead letters are kept for 14 days.)",
-        )
+    with _read(setting, keys, reason) as (letters, _, are_there_more):
+        shown = [_shown(letter) for letter in letters]
+        if not letters and not are_there_more:
+            nothing = "There is no such dead letter." if keys or reason else "Nothing has failed."
+            shown = [f"{nothing} (Dead letters are kept for 14 days.)"]
+        setting.answer([letter.as_dict() for letter in letters], *shown)
+    return int(are_there_more)
+
+
+def _shown(letter: Letter) -> str:
+    """The key on a line of its own, to be copied."""
+    code, billed = letter.reason["code"], letter.reason.get("billed", "")
+    why = f"{code}: {str(letter.reason.get('message', '')).rstrip('.')}. Billed: {billed}."
+    return f"{letter.key or '–'}\n  {why}\n  {ADVICE.get(code, '')}"
 
 
 @click.command()
@@ -195,7 +203,7 @@ def failures(setting: Setting, keys: tuple[str, ...], reason: str | None) -> Non
 def resume(setting: Setting, keys: tuple[str, ...], reason: str | None) -> int:
     """Try failed uploads again, all or those that are named. Only what was not paid is bought."""
     deployment = setting.deployment
-    with _read(setting, keys, reason) as (letters, went):
+    with _read(setting, keys, reason) as (letters, went, _):
         purchases = _purchases(deployment, letters)
         most = offer(deployment, len(purchases), sum(purchases))
         free = len(letters) - len(purchases)

@@ -95,7 +95,9 @@ def offer(deployment: Deployment, calls: int, images: int) -> Quote:
 
 def in_words(quote: Quote) -> str:
     """As in "12 images, $0.36, about 2 minutes"."""
-    words = f"{counted(quote.images, 'image')}, {dollars(float(quote.usd))}, {duration(quote.seconds)}"
+    words = f"{counted(quote.images, 'image')}, {dollars(float(quote.usd))}"
+    if quote.images:
+        words += f", {duration(quote.seconds)}"
     return f"{words} once the pause is over ({quote.paused})" if quote.paused else words
 
 

@@ -22,7 +22,7 @@ from backdrop.storage import status_of
 from tools.cli.deployment import Deployment
 from tools.cli.options import Setting, common
 from tools.cli.progress import bar, streamed
-from tools.cli.uploads import Stage, seen
+from tools.cli.uploads import Stage, prefix_of, seen
 from tools.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
 
 MOST_BYTES = MAX_RESULT_BYTES  # more than an upload may have, too
@@ -177,6 +177,7 @@ def gallery(setting: Setting, prefix: str, out: Path) -> int:
     It is one file with small copies of the pictures in it, and opens without a network.
     """
     deployment = setting.deployment
+    prefix = prefix_of(deployment, prefix)
     place = f"s3://{deployment.settings.input_bucket}/{prefix}"
     over, others = _look(setting, prefix)
     by_stage = ", ".join(f"{others[stage]} {stage}" for stage in Stage if others[stage])
@@ -188,7 +189,7 @@ def gallery(setting: Setting, prefix: str, out: Path) -> int:
         return 1
     note = f"{place} on {datetime.fromtimestamp(deployment.clock.now(), UTC):%Y-%m-%d at %H:%M} UTC."
     if others:
-        note += f" {counted(others.total(), 'upload')} still on the way and not shown: {by_stage}."
+        note += f" {counted(others.total(), 'upload')} are not shown: {by_stage}."
     totals = _write(setting, over, out, f"Backdrop: {prefix or 'before and after'}", note)
     cost = totals.cost_usd or 0.0
     setting.answer(

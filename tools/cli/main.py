@@ -1,5 +1,6 @@
 """The console script `backdrop`, and what its exit codes mean."""
 
+import io
 import sys
 
 import click
@@ -9,6 +10,9 @@ FAILED, UNREACHABLE, INTERRUPTED = 1, 3, 130
 
 def main() -> None:
     """Run a command; whatever goes wrong is said in a sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that can't show a key still gets the rest
     try:
         # Imported here, so that Ctrl-C is understood while that goes on, too.
         from tools.cli.commands import cli

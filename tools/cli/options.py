@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,7 +52,8 @@ class Setting:
             click.echo(json.dumps(data, ensure_ascii=False, indent=2))
         else:
             for each in shown:
-                self.out.print(each, soft_wrap=isinstance(each, str))
+                is_text = isinstance(each, str)
+                self.out.print(harmless(each) if isinstance(each, str) else each, soft_wrap=is_text)
 
     def agreed(self, quote: Quote) -> bool:
         """Whether to buy. Raises UsageError when there is nobody to ask."""
@@ -63,7 +65,12 @@ class Setting:
 
     def remark(self, text: str) -> None:
         """Something on the side, which no script waits for."""
-        self.aside.print(text, soft_wrap=True)
+        self.aside.print(harmless(text), soft_wrap=True)
+
+
+def harmless(text: str) -> str:
+    """Without what a terminal would obey: keys and the gateway's words are somebody else's."""
+    return "".join("�" if unicodedata.category(each) == "Cc" and each != "\n" else each for each in text)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -51,10 +51,10 @@ class Photo:
 
 @dataclass
 class Found:
-    """`photos` to upload; `left_alone` counts by reason the files of folders that are none."""
+    """`photos` to upload; `left_alone` has by reason the files of folders that are none."""
 
     photos: list[Photo] = field(default_factory=list)
-    left_alone: Counter[str] = field(default_factory=Counter)
+    left_alone: dict[str, list[Path]] = field(default_factory=dict)
 
 
 def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, str], out: Path | None = None) -> Found:
@@ -64,7 +64,7 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
     What is below `out`, and what is called like a result, is left alone. Raises UsageError for what can't be uploaded
     as it was asked for.
     """
-    if to.startswith("/") or ".." in to.split("/"):
+    if to.startswith("/") or {".", ".."} & set(to.split("/")):
         raise click.UsageError(f"--to is {to!r}; it is the beginning of a key, as in spring/.")
     if prompt is not None:
         prompt = prompt.strip()
@@ -75,12 +75,12 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
         if path.is_dir():
             for file, why in _below(path, out):
                 if why:
-                    found.left_alone[why] += 1
+                    found.left_alone.setdefault(why, []).append(file)
                     continue
                 key = f"{to}{(Path(path.resolve().name) / file.relative_to(path)).as_posix()}"
                 found.photos.append(_photo(file, key, prompt, path, options))
         elif _is_result(path.name, {other.name for other in paths if other.parent == path.parent}):
-            found.left_alone["called like a result"] += 1
+            found.left_alone.setdefault("called like a result", []).append(path)
         else:
             why = _why_not(path)
             if why:
@@ -88,7 +88,9 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
             found.photos.append(_photo(path, f"{to}{path.name}", prompt, path.parent, options))
     twice = [key for key, times in Counter(photo.key for photo in found.photos).items() if times > 1]
     if twice:
-        raise click.UsageError(f"More than one of the photos would become {twice[0]!r}. Upload them one by one, --to.")
+        raise click.UsageError(
+            f"More than one of the photos would become {twice[0]!r}. Upload them with different --to."
+        )
     return found
 
 
@@ -123,7 +125,7 @@ def _why_not(path: Path) -> str:
     """Why a file can't be uploaded; empty when it can."""
     try:
         if not path.is_file():
-            return "no file"
+            return "neither a file nor a folder"
         with path.open("rb") as file:
             kind = sniff(file.read(HEADER_BYTES))
         size = path.stat().st_size
@@ -140,7 +142,7 @@ def _photo(path: Path, key: str, prompt: str | None, top: Path, options: dict[st
     try:
         key.encode()
     except UnicodeEncodeError:
-        raise click.UsageError(f"{path!r}: the name is not UTF-8. Rename it.") from None
+        raise click.UsageError(f"{str(path)!r}: the name is not UTF-8. Rename it.") from None
     return Photo(path, key, _metadata(prompt or _nearest_prompt(path.parent, top), options))
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from backdrop.reconcile import OLDEST_SECONDS
 from tools.cli.deployment import Deployment
 from tools.cli.forecast import PaceNow, Quote, duration, pace_now, quote
 from tools.cli.options import Setting, common
-from tools.cli.uploads import Stage, seen, still_to_buy
+from tools.cli.uploads import Stage, prefix_of, seen, still_to_buy
 from tools.page import counted, dollars
 
 WATCH_SECONDS = 2.0
@@ -62,6 +62,7 @@ def tally(deployment: Deployment, prefix: str) -> Tally:
 def status(setting: Setting, prefix: str, watch: bool) -> None:
     """Show how far the uploads under PREFIX are."""
     deployment = setting.deployment
+    prefix = prefix_of(deployment, prefix)
     if not watch:
         setting.answer(*_look(deployment, prefix))
         return
@@ -79,6 +80,8 @@ def status(setting: Setting, prefix: str, watch: bool) -> None:
 def _look(deployment: Deployment, prefix: str) -> tuple[dict[str, Any], RenderableType]:
     counts, pace, now = tally(deployment, prefix), pace_now(deployment), deployment.clock.now()
     left = quote(deployment.settings, counts.calls_left, counts.images_left, pace.bought_today, now)
+    if prefix and left.calls:  # others may stand before them
+        left = replace(left, seconds=max(left.seconds, pace.line_ends_at - now))
     return _data(deployment, counts, pace, left, now), _shown(deployment, counts, pace, left, now)
 
 

@@ -1,5 +1,6 @@
 """`backdrop submit`: photos up, with a quote before; with --wait, results down."""
 
+import shlex
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from tools.cli.failures import ADVICE
 from tools.cli.follow import fetch, follow
 from tools.cli.forecast import PaceNow, in_words, offer
 from tools.cli.options import Setting, common, spending
-from tools.cli.photos import Photo, find
+from tools.cli.photos import Found, Photo, find
 from tools.cli.progress import bar, side_by_side
 from tools.cli.uploads import Stage, records_of, stage_of, still_to_buy
 from tools.page import counted, dollars
@@ -31,6 +32,7 @@ ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its o
 REPLACED = "replaced"
 _AGAIN = {404, 409, 412, 500, 502, 503, 504}  # 404: what was to be replaced is gone
 MOST_TRIES = 5
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ def submit(
     deployment = setting.deployment
     options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
     found = find(photos, to, prompt, options, out)
-    for why, number in found.left_alone.items():
-        setting.remark(f"Left alone: {counted(number, 'file')}, {why}.")
+    for why, paths in found.left_alone.items():
+        names = ", ".join(map(str, paths[:MOST_NAMED])) + " …" * (len(paths) > MOST_NAMED)
+        setting.remark(f"Left alone: {counted(len(paths), 'file')}, {why}: {names}")
     if not found.photos:
         raise click.UsageError("There is no photo among these.")
     if 0 < deployment.settings.daily_image_limit < (n or 1):
@@ -152,15 +155,25 @@ def submit(
         _send(setting, deployment, missing, begun)
     except BaseException:
         if again:
-            rest = [str(each.photo.path) for each in missing if each.photo.key not in begun]
-            setting.remark(
-                f"{len(begun)} of {len(missing)} were submitted again. --again is still for: {' '.join(rest)}"
-            )
+            setting.remark(f"{len(begun)} of {len(missing)} were submitted again.")
+            for command in _commands_for([each.photo for each in missing if each.photo.key not in begun]):
+                setting.remark(f"For the rest, with your other options: {command}")
         raise
     submitted = [begun.get(each.photo.key, each) for each in submitted]
     if wait:
         submitted = _waited(setting, deployment, submitted, out)
-    return _report(setting, submitted, out if wait else None, wait)
+    return _report(setting, submitted, found, out if wait else None, wait)
+
+
+def _commands_for(photos: list[Photo]) -> list[str]:
+    """What submits just these again, under their keys."""
+    by_place: dict[str, list[str]] = {}
+    for photo in photos:
+        by_place.setdefault(photo.key.removesuffix(photo.path.name), []).append(str(photo.path))
+    return [
+        shlex.join(["backdrop", "submit", "--again", *(["--to", place] if place else []), "--", *paths])
+        for place, paths in by_place.items()
+    ]
 
 
 def _check_prompts(deployment: Deployment, photos: list[Photo]) -> None:
@@ -303,7 +316,7 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
     return [by_id.get(each.job.id, each) if each.job else each for each in submitted]
 
 
-def _report(setting: Setting, submitted: list[Submitted], out: Path | None, waited: bool) -> int:
+def _report(setting: Setting, submitted: list[Submitted], found: Found, out: Path | None, waited: bool) -> int:
     uploaded = sum(each.is_new for each in submitted)
     bought = sum(float(each.record.cost_usd or 0) for each in submitted if each.is_new and each.record)
     results = [path for each in submitted for path in each.results]
@@ -315,7 +328,12 @@ def _report(setting: Setting, submitted: list[Submitted], out: Path | None, wait
     elif uploaded:
         lines.append("`backdrop status` shows how far they are; the same command with --wait fetches the results.")
     setting.answer(
-        {"photos": [each.as_dict() for each in submitted], "submitted": uploaded, "cost_usd": round(bought, 4)},
+        {
+            "photos": [each.as_dict() for each in submitted],
+            "submitted": uploaded,
+            "cost_usd": round(bought, 4),
+            "left_alone": {why: list(map(str, paths)) for why, paths in found.left_alone.items()},
+        },
         *lines,
         *wrong,
     )
@@ -332,5 +350,5 @@ def _trouble(submitted: Submitted) -> str:
     if record and submitted.status == Stage.FAILED:
         reason = record.reason or {}
         code = reason.get("code", "")
-        return f"Failed: {path}: {code}: {reason.get('message', '')}. {ADVICE.get(code, '')}"
+        return f"Failed: {path}: {code}: {reason.get('message', '').rstrip('.')}. {ADVICE.get(code, '')}"
     return ""

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
+import click
 from botocore.exceptions import ClientError
 
 from backdrop.buying import asked_for
@@ -71,6 +72,19 @@ def asks_for(deployment: Deployment, job: Job) -> tuple[int, str]:
             raise
         return 0, _ARCHIVED
     return request.n, ""
+
+
+def prefix_of(deployment: Deployment, place: str) -> str:
+    """The prefix of `s3://bucket/prefix` or of a bare one. Raises UsageError for another bucket than the stack's."""
+    if not place.startswith("s3://"):
+        return place
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    if bucket != deployment.settings.input_bucket:
+        raise click.UsageError(
+            f"{bucket} is not this stack's input bucket, which is {deployment.settings.input_bucket}. A stack can be"
+            " deployed with ExistingInputBucket (README, A bucket of your own)."
+        )
+    return prefix
 
 
 def seen(deployment: Deployment, prefix: str) -> Iterator[Seen]:

@@ -33,7 +33,7 @@ LEAD_SECONDS = 0.1  # what a look at the item and the CALLING write mostly take 
 PATIENCE_SECONDS = 2.0  # a slot at most this far away is waited for in place
 LINE_SLACK = 1.02  # turns are this much further apart than slots, for those that need another one
 CROWD_SECONDS = (2.0, 20.0)
-FAILURES_THAT_MEAN_DOWN = 10
+FAILURES_THAT_MEAN_DOWN = 10  # in a row; more at the highest paces
 PROBE_STEPS_SECONDS = (15, 30, 60)
 EARLY_PAUSE_SECONDS = 420.0
 EARLY_LOOK_SECONDS = (20.0, 40.0)
@@ -64,6 +64,8 @@ class Pace:
         self._clock = clock
         self._step = math.ceil(60 * _SECOND * HEADROOM / rpm)
         self._daily_limit = daily_limit
+        # A failure answers sooner than a success: of 500 calls a second, 1 % make ten before any success is known.
+        self._failures_that_mean_down = max(FAILURES_THAT_MEAN_DOWN, rpm // 600)
         self._seen: dict[str, Any] = {}
         self._is_new = False
         self._answered = False
@@ -145,7 +147,7 @@ class Pace:
     def failed(self, slot: Slot, reason: str) -> bool:
         """A call failed though the request was good; about ten in a row pause all calls. True during a pause."""
         self._update("SET failures = if_not_exists(failures, :zero) + :one", {":zero": 0, ":one": 1})
-        if slot.is_probe or self._seen.get("failures", 0) >= FAILURES_THAT_MEAN_DOWN:
+        if slot.is_probe or self._seen.get("failures", 0) >= self._failures_that_mean_down:
             self.pause(slot, reason)
         return "paused_since" in self._seen
 

@@ -38,6 +38,8 @@ def app() -> App:
         connect_timeout=3,
         read_timeout=10,
         retries={"mode": "standard", "total_max_attempts": 4},
+        parameter_validation=False,  # what is sent is made here, and type-checked; saves a quarter of an upload's CPU
+        user_agent="backdrop",
     )
     s3_config = config.merge(
         Config(
