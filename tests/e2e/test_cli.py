@@ -218,6 +218,8 @@ def test_a_missing_stack_and_a_missing_aws_are_told_apart(cli: Cli) -> None:
     cli.photos(1)
     assert "There is no stack 'nosuch'" in cli.run("submit", "photos", "--stack", "nosuch", code=3)
 
+    assert "not AWS" in cli.run("status", "--endpoint-url", cli.deployed.gateway.base_url, code=3)
+    assert "Port out of range" in cli.run("status", "--endpoint-url", "http://127.0.0.1:99999", code=3)
     cli.endpoint_url = f"http://127.0.0.1:{free_port()}"
     assert "make up" in cli.run("status", code=3)
 

@@ -302,6 +302,21 @@ def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: World, p
     assert (found["new"], found["untouched"], found["images_left"]) == (2, 1, 1)
 
 
+def test_status_of_a_folder_knows_of_the_line_before_it(run: Run, world: World, photo: bytes) -> None:
+    world.app.pace.take(0, 0.0)  # an hour of others:
+    world.dynamodb.update_item(
+        TableName="backdrop-ledger",
+        Key={"id": {"S": "pace"}},
+        UpdateExpression="SET line_end = :end",
+        ExpressionAttributeValues={":end": {"N": str(int((world.now() + 3600) * 1_000_000))}},
+    )
+    world.put("shoes/red.jpg", photo, prompt="snow")
+
+    assert 3500 < run("status", "shoes/")["seconds_left"] < 3700
+    assert run("status", f"s3://{INPUT}/shoes/")["new"] == 1
+    assert "is not this stack's input bucket" in run("status", "s3://another/shoes/", code=2)
+
+
 def test_a_result_that_was_worked_on_stays_and_an_older_one_is_replaced(run: Run, world: World, red: Path) -> None:
     [fetched] = submitted_and_done(run, world)["photos"][0]["results"]
     result = Path(fetched)
@@ -446,14 +461,29 @@ def test_resume_asks_for_all_images_that_it_can_buy(run: Run, world: World, phot
 
 
 def test_letters_that_somebody_else_looks_at_are_not_taken_for_none(
-    world: World, photo: bytes, deployment: Deployment
+    run: Run, world: World, photo: bytes, deployment: Deployment
 ) -> None:
     world.upload("red.jpg", photo)
     world.sqs.receive_message(QueueUrl=world.dead_letter_url, VisibilityTimeout=60)
     setting = Setting()
     setting.__dict__["deployment"] = deployment
 
-    assert "1 letter more is being looked at" in CliRunner().invoke(cli, ["failures"], obj=setting).output
+    done = CliRunner().invoke(cli, ["failures"], obj=setting)
+    assert "1 letter more is being looked at" in done.output
+    assert "Nothing has failed" not in done.output
+    assert run("failures", code=1) == []
+    assert run("failures", "other.jpg", code=1) == []
+
+
+def test_a_terminal_obeys_nothing_of_what_a_gateway_or_an_uploader_writes(world: World, deployment: Deployment) -> None:
+    letter = {"job": {"bucket": INPUT, "key": "\x1b[31mred.jpg"}, "reason": {"code": "x", "message": "no\x9b2J\x07"}}
+    world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=json.dumps(letter))
+    setting = Setting()
+    setting.__dict__["deployment"] = deployment
+
+    shown = CliRunner().invoke(cli, ["failures"], obj=setting).stdout
+    assert "[31mred.jpg" in shown
+    assert not set("\x1b\x9b\x07") & set(shown)
 
 
 def test_a_receipt_has_no_formulas_in_it(run: Run, world: World, photo: bytes, deployment: Deployment) -> None:

@@ -23,8 +23,8 @@ WHY_NOT = {
         '"with AWS / floor".'
     ),
     "bulk: drain / ideal": (
-        "**Bulk, drain.** The emulator, its workers and the gateway share this machine's cores; slots that "
-        "come while workers still start are lost."
+        "**Bulk, drain.** Without workers, it takes the emulator seconds until the first of them calls, Backdrop's "
+        'as long as the plain variant\'s: "first call after s". From there on, the drain is that of warm workers.'
     ),
     "bulk: 429": (
         "**Bulk, 429.** They come in the first seconds, while a dozen workers start on the same cores as the "
