@@ -1,7 +1,9 @@
 """From an upload to its result: names, bytes, metadata, events."""
 
 import base64
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -219,3 +221,34 @@ def test_a_job_that_names_no_version_is_the_current_one(world: World, photo: byt
 
     assert world.charged() == 1
     assert world.record(job) is not None
+
+
+def test_a_photo_that_was_sent_is_forgotten_before_the_next_is_read(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the file upload route a photo is in memory, and 25 MiB of it are too many to wait for the collector."""
+    environment.setenv("GATEWAY_ROUTE", "edits-multipart")
+    world.restart()
+    client, storage = world.app.gateway._client, world.app.storage
+    build, read = client.build_request, storage.read
+    sent, alive = list[Any](), list[int]()
+
+    def building(*arguments: Any, **named: Any) -> Any:
+        request = build(*arguments, **named)
+        sent.append(weakref.ref(request))
+        return request
+
+    def reading(job: Job) -> bytes:
+        alive.append(sum(request() is not None for request in sent))
+        return read(job)
+
+    monkeypatch.setattr(client, "build_request", building)
+    monkeypatch.setattr(storage, "read", reading)
+    gc.disable()
+    try:
+        for number in range(3):
+            world.upload(f"{number}.jpg", photo, prompt="wood")
+    finally:
+        gc.enable()
+
+    assert alive == [0, 0, 0]

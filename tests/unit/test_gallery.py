@@ -266,7 +266,7 @@ def test_page_has_what_is_over_and_counts_the_others(run: Run, tmp_path: Path) -
     assert "backdrop-gallery.html: 2 photos, 1 failed, $0.03." in said
     assert "2 photos · 1 new image · $0.03 · 1 failed" in html
     assert "s3://photos-in/shoes/ on 2" in html
-    assert "3 uploads still on the way and not shown: 2 new, 1 waiting." in html
+    assert "3 uploads are not shown: 2 new, 1 waiting." in html
     assert [path.name for path in tmp_path.iterdir()] == ["backdrop-gallery.html"]
 
 

@@ -1,5 +1,6 @@
 """Slot → CALLING → call → PAID: the steps that cost money, in the order that never pays twice."""
 
+import gc
 import hashlib
 from typing import Any
 
@@ -125,6 +126,7 @@ def _photo(attempt: Attempt, call: Call, slot: Slot, is_replay: bool) -> bytes:
     """The photo for a file upload, before CALLING says that it was sent."""
     if call.route != "edits-multipart":
         return b""
+    gc.collect()  # httpx's objects hold each other, and with them the last call's photo: two are too much for 256 MB
     try:
         return attempt.app.storage.read(attempt.job)
     except Exception as error:

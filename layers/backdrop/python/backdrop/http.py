@@ -74,8 +74,6 @@ def _read(response: httpx.Response, max_bytes: int, deadline: "_Deadline") -> Re
                 break
     finally:
         response.close()
-        # The stream and its response hold each other, and with them the request: a whole photo, until gc runs.
-        response.stream = httpx.ByteStream(b"")
     return Response(response.status_code, response.headers, bytes(body))
 
 
