@@ -5,6 +5,7 @@ import pytest
 from tests.e2e.deployed import Deployed, Mailbox, listening
 from tools.local_stack import SAMPLE_PHOTO, LocalStack, with_iam_enforced
 
+LOST_PROMPT = "a lost upload"
 LOST_KEY = "lost/mug.jpg"
 """Uploaded without a notification at the start, because reconcile leaves it alone for two minutes."""
 
@@ -28,7 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The real template on a local stack of the tests' own, at ten calls a second, with IAM enforced."""
     with with_iam_enforced(tmp_path_factory.mktemp("local-stack")) as stack:
         stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off")
-        stack.put_unnoticed(LOST_KEY, SAMPLE_PHOTO.read_bytes(), "a lost upload")
+        stack.put_unnoticed(LOST_KEY, SAMPLE_PHOTO.read_bytes(), LOST_PROMPT)
         yield stack
 
 
