@@ -52,8 +52,10 @@ class Setting:
             click.echo(json.dumps(data, ensure_ascii=False, indent=2))
         else:
             for each in shown:
-                is_text = isinstance(each, str)
-                self.out.print(harmless(each) if isinstance(each, str) else each, soft_wrap=is_text)
+                if isinstance(each, str):
+                    self.out.print(harmless(each), soft_wrap=True)
+                else:
+                    self.out.print(each)
 
     def agreed(self, quote: Quote) -> bool:
         """Whether to buy. Raises UsageError when there is nobody to ask."""
