@@ -195,8 +195,9 @@ def test_an_outage_of_days_dead_letters_nothing(world: World, photo: bytes) -> N
     assert len(world.outputs()) == 3
 
 
-def test_origin_not_reached_is_bought_once(world: World, photo: bytes) -> None:
+def test_origin_not_reached_is_bought_once(environment: pytest.MonkeyPatch, world: World, photo: bytes) -> None:
     """Cases: 522 twice within seconds, then well."""
+    environment.setenv("DAILY_IMAGE_LIMIT", "1")
     world.gateway.faults([{"kind": "status", "status": 522, "body": HTML, "times": 2}])
 
     world.upload("a.jpg", photo, prompt="wood")

@@ -180,7 +180,7 @@ def _replayed(response: Response, account: Account, request_id: str | None = Non
     """Marked as a stored answer, in whichever way the settings say."""
     if account.settings.tells_replays:
         response.headers["idempotent-replayed"] = "true"
-    if request_id:
+    elif request_id:
         response.headers["x-request-id"] = request_id
     return response
 
