@@ -15,13 +15,13 @@ from click.testing import CliRunner
 
 from backdrop.request import read_request
 from backdrop.settings import Settings
-from tools.cli.commands import cli
-from tools.cli.failures import ADVICE
-from tools.cli.forecast import duration, quote
-from tools.cli.options import Setting, common
-from tools.cli.photos import Photo, find
-from tools.cli.progress import bar, side_by_side, streamed
-from tools.cli.submit import Submitted
+from backdrop_cli.commands import cli
+from backdrop_cli.failures import ADVICE
+from backdrop_cli.forecast import duration, quote
+from backdrop_cli.options import Setting, common
+from backdrop_cli.photos import Photo, find
+from backdrop_cli.progress import bar, side_by_side, streamed
+from backdrop_cli.submit import Submitted
 
 JPEG = b"\xff\xd8\xff" + bytes(100)
 NOON = 1_700_049_600.0  # of a UTC day

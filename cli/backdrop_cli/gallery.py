@@ -19,11 +19,11 @@ from backdrop.ledger import Record
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
 from backdrop.storage import status_of
-from tools.cli.deployment import Deployment
-from tools.cli.options import Setting, common
-from tools.cli.progress import bar, streamed
-from tools.cli.uploads import Stage, prefix_of, seen
-from tools.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.options import Setting, common
+from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
+from backdrop_cli.progress import bar, streamed
+from backdrop_cli.uploads import Stage, prefix_of, seen
 
 MOST_BYTES = MAX_RESULT_BYTES  # more than an upload may have, too
 _BILLED = {"no": "not billed", "yes": "billed", "unknown": "perhaps billed"}
