@@ -14,7 +14,16 @@ from typing import Any
 import httpx
 import pytest
 
-from backdrop.errors import AccountFault, GatewayError, NeverSent, NoImage, OutcomeUnknown, Refused, TryLater
+from backdrop.errors import (
+    AccountFault,
+    CallFailed,
+    GatewayBusy,
+    GatewayError,
+    NeverSent,
+    NoImage,
+    OutcomeUnknown,
+    Refused,
+)
 from backdrop.gateway import Answer, Gateway, retry_after
 from backdrop.ledger import Call
 from backdrop.request import Request
@@ -294,7 +303,7 @@ def test_an_answer_without_end_is_no_image(settings: Settings, monkeypatch: pyte
 def test_the_status_decides_however_long_the_answer_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 19."""
     monkeypatch.setattr("backdrop.gateway.MAX_ANSWER_BYTES", 1000)
-    assert type(error_of(settings, answering(503, b"x" * 1001))) is TryLater
+    assert type(error_of(settings, answering(503, b"x" * 1001))) is CallFailed
 
 
 # What was not
@@ -303,10 +312,11 @@ def test_the_status_decides_however_long_the_answer_is(settings: Settings, monke
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        *((status, TryLater) for status in (408, 429, 500, 502, 503, 504)),
+        *((status, CallFailed) for status in (408, 500, 501, 502, 503, 504, 505, 520, 524, 527, 599)),
+        *((status, GatewayBusy) for status in (429, 521, 522, 523, 525, 526, 529, 530)),
         *((status, AccountFault) for status in (401, 402, 403, 404)),
         *((status, Refused) for status in (400, 409, 413, 415, 422)),
-        *((status, OutcomeUnknown) for status in (202, 204, 302, 520)),
+        *((status, OutcomeUnknown) for status in (202, 204, 302)),
     ],
 )
 def test_every_status_has_a_meaning(settings: Settings, status: int, kind: type[GatewayError]) -> None:
@@ -317,7 +327,7 @@ def test_every_status_has_a_meaning(settings: Settings, status: int, kind: type[
     assert str(status) in str(error)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (402, AccountFault), (502, TryLater)])
+@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (402, AccountFault), (502, CallFailed)])
 @pytest.mark.parametrize(
     "body",
     [

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from backdrop.errors import AccountFault, TryLater
+from backdrop.errors import AccountFault, CallFailed, GatewayBusy
 from backdrop.gateway import Answer, Gateway
 from backdrop.job import Job
 from backdrop.settings import Settings
@@ -298,7 +298,7 @@ class PlayedGateway(Gateway):
         if len(self._recent) >= self._rpm:
             self.answers["429"] += 1
             self._time.sleep(0.1)
-            raise TryLater(429, "too many", self._recent[0] + 60 - now)
+            raise GatewayBusy(429, "too many", retry_after=self._recent[0] + 60 - now)
         self._recent.append(now)
         if _within(since, self._trouble.empty_wallet):
             self.answers["402"] += 1
@@ -307,7 +307,7 @@ class PlayedGateway(Gateway):
         if _within(since, self._trouble.outage) or random.random() < self._trouble.error_rate:
             self.answers["5xx"] += 1
             self._time.sleep(1.0)
-            raise TryLater(503, "unavailable")
+            raise CallFailed(503, "unavailable")
         self._time.sleep(min(60.0, 4.0 + random.expovariate(1 / 8.0)))
         self.answers["200"] += 1
         return Answer(("https://results.test/" + "y" * 80,), (), "r" * 24, self._settings.price_per_image_usd)

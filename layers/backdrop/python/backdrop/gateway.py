@@ -16,7 +16,17 @@ from typing import Any
 import httpx
 
 from backdrop import http, images
-from backdrop.errors import AccountFault, GatewayError, NeverSent, NoImage, OutcomeUnknown, Refused, TryLater
+from backdrop.errors import (
+    AccountFault,
+    CallFailed,
+    FailureFacts,
+    GatewayBusy,
+    GatewayError,
+    NeverSent,
+    NoImage,
+    OutcomeUnknown,
+    Refused,
+)
 from backdrop.ledger import Call
 from backdrop.request import Request
 from backdrop.settings import Settings
@@ -27,8 +37,40 @@ MAX_ANSWER_ENTRIES = 10_000  # each takes up to 25 times its bytes in memory onc
 MAX_ERROR_BYTES = 2**16
 MAX_LINK_BYTES = 2**13  # eight of them fit into a ledger item and into a message
 _MAX_CENTS = 100_000  # more is no price
-_TRY_LATER = {408, 429, 500, 502, 503, 504}
+_ORIGIN_NOT_REACHED = {521, 522, 523, 525, 526, 529, 530}
+"""A proxy says that no connection to the gateway was made, or that it turns calls away.
+
+https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+"""
 _ACCOUNT_FAULTS = {401, 402, 403, 404}
+_NO_MONEY = {
+    "billinghardlimitreached",
+    "insufficientcredits",
+    "insufficientquota",
+    "insufficientbalance",
+    "insufficientfunds",
+    "creditbalancetoolow",
+    "outofcredits",
+    "paymentrequired",
+    "budgetexceeded",
+    "spendcapexceeded",
+    "billingnotactive",
+    "exceededcurrentquotaerror",
+    "accountoverdueerror",
+    "arrearage",
+}
+"""Codes and types of errors that say that the account has no money, in letters and digits only; with any 4xx."""
+_PHOTO_NOT_FETCHED = {
+    "filedownloaderror",
+    "imagedownloadfailed",
+    "imagedownloaderror",
+    "imagefetchfailed",
+    "imagefetcherror",
+    "failedtodownloadimage",
+    "invalidimageurl",
+    "imageurlunreachable",
+}
+"""Codes and types that say that the gateway could not download the photo from its link."""
 _QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
 _SEARCHED_CHARACTERS = 2000  # the search takes time by their square
 _NEVER = 2.0**40  # epoch seconds
@@ -187,26 +229,59 @@ def _decoded(text: Any) -> bytes:
 
 def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
     status = response.status
-    message = f"the gateway answered {status}{_detail(response.body, prompt, key)}"
-    if status in _TRY_LATER:
-        return TryLater(status, message, retry_after(response.headers.get("retry-after")))
-    if status in _ACCOUNT_FAULTS:
-        return AccountFault(status, message)
+    said = _error_object(response)
+    message = f"the gateway answered {status}{_detail(said, prompt, key)}"
+    codes = [str(said.get(name) or "") for name in ("code", "type")]
+    code = _safe_code(next(filter(None, codes), ""), prompt, key)
+    names = {re.sub(r"[^a-z0-9]", "", text[:100].lower()) for text in codes}
+    wait = retry_after(response.headers.get("retry-after"))
+    if status in _ACCOUNT_FAULTS or (400 <= status < 500 and names & _NO_MONEY):
+        return AccountFault(status, message, code)
+    if status == 429 or status in _ORIGIN_NOT_REACHED:
+        return GatewayBusy(status, message, code, wait)
+    if status == 408 or 500 <= status < 600:
+        request_id = _opaque(response.headers.get("x-request-id", ""))
+        return CallFailed(
+            status,
+            message,
+            code,
+            FailureFacts(wait, request_id, _is_replayed(response.headers), bool(said.get("message"))),
+        )
     if 400 <= status < 500:
-        return Refused(status, message)
-    # Accepted for later, redirected, or a proxy that lost the gateway: nobody can say what was charged.
+        return Refused(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
+    # Accepted for later, or redirected: nobody can say what was charged.
     return OutcomeUnknown(message)
 
 
-def _detail(body: bytes, prompt: str, key: str) -> str:
-    """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
-    if len(body) > MAX_ERROR_BYTES:
-        return ""
+def _is_replayed(headers: httpx.Headers) -> bool:
+    """Whether a header such as `Idempotent-Replayed: true` says that this is the stored answer to an earlier call."""
+    return any(
+        "idempoten" in name and "replay" in name and value.strip().lower() not in ("", "false", "0", "no")
+        for name, value in headers.items()
+    )
+
+
+def _error_object(response: http.Response) -> dict[str, Any]:
+    """The `error` object of the documented body, or a body that is such an object itself; empty for anything else."""
+    if len(response.body) > MAX_ERROR_BYTES:
+        return {}
     try:
-        error = json.loads(body)["error"]
-        said = [str(error.get(name) or "") for name in ("type", "code", "message")]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ""
+        body = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return {}
+    error = body.get("error", body) if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _safe_code(code: str, prompt: str, key: str) -> str:
+    """The gateway's code for an error, if it is a plain word that gives nothing away; else nothing."""
+    is_plain = re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", code, re.ASCII)
+    return code if is_plain and code not in key and _words(code) not in _words(prompt) else ""
+
+
+def _detail(error: dict[str, Any], prompt: str, key: str) -> str:
+    """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
+    said = [str(error.get(name) or "") for name in ("type", "code", "message")]
     prompt = _words(prompt)
     quotes = {prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1))}
     kept = [part for part in said if part and not any(quote in _words(part) for quote in quotes)]

@@ -84,10 +84,14 @@ class Record:
     attempts: int = 0
     """Calls sent, answered or not."""
     strikes: int = 0
-    """Attempts that count against MaxAttempts: failed, and neither 429 nor unanswered nor the probe of a pause."""
+    """Calls that count against MaxAttempts: answered 408 or 5xx, and not the probe of a pause."""
     key_number: int = 0
-    replays: int = 0
-    """Replays of `call` that brought no answer about it."""
+    unanswered: int = 0
+    """How often `call` was sent and brought no complete answer."""
+    failure_request_id: str | None = None
+    """The gateway's id of the last answer to `call` that reported a failure."""
+    unsettled_images: int = 0
+    """Images of calls that may have been charged although nothing came of them."""
     faults: int = 0
     """Calls answered 403 or 404 while others' calls went through."""
     conflicts: int = 0
@@ -260,8 +264,11 @@ class Ledger:
         except ClientError as error:
             _refused_item(error)
 
-    def reopen(self, rejected: Record, owner: str, lease_seconds: float, replays: int) -> Record:
-        """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in."""
+    def reopen(self, rejected: Record, owner: str, lease_seconds: float, may_be_unanswered: int) -> Record:
+        """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in.
+
+        Of its call no more than `may_be_unanswered` sendings count as unanswered from here on.
+        """
         return self._put(
             rejected,
             {
@@ -270,7 +277,7 @@ class Ledger:
                 "lease_until": self._clock.now() + lease_seconds + LEASE_MARGIN_SECONDS,
                 "strikes": 0,
                 "faults": 0,
-                "replays": replays,
+                "unanswered": min(rejected.unanswered, may_be_unanswered),
                 "conflicts": 0,
                 "link_failures": 0,
                 "reason": None,
@@ -354,6 +361,8 @@ def _record(item: dict[str, Any]) -> Record:
     values["call"] = Call(**call) if call else None
     values["state"] = State(values["state"])
     values["rejected_in"] = State(values["rejected_in"]) if values.get("rejected_in") else None
+    if "replays" in item:  # written by an earlier version: replays without an answer, the first call not counted
+        values["unanswered"] = int(item["replays"]["N"]) + (State.UNKNOWN in (values["state"], values["rejected_in"]))
     return Record(**values)
 
 

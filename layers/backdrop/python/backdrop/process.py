@@ -90,7 +90,7 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
     record = app.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
         # Whoever moved it back asked for one replay, also under `park`.
-        record = app.ledger.reopen(record, owner, lease_seconds, replays=app.settings.replays_allowed - 1)
+        record = app.ledger.reopen(record, owner, lease_seconds, may_be_unanswered=app.settings.replays_allowed)
     if record.is_finished:
         return record
     attempt = Attempt(job, app, record, ends_at)
@@ -125,10 +125,14 @@ def _go_on(attempt: Attempt) -> Record:
         # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
         is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
         may_ask = is_fresh and record.attempts < attempt.app.settings.max_attempts
-        attempt.save(state=State.UNKNOWN, replays=0 if may_ask else 1)
+        attempt.save(state=State.UNKNOWN, unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed)
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
-        attempt.save(state=State.UNKNOWN)  # told once, however long it waits from here on
+        attempt.save(  # told once, however long it waits from here on
+            state=State.UNKNOWN,
+            unanswered=record.unanswered + 1,
+            unsettled_images=record.unsettled_images + record.images,
+        )
     inline: tuple[bytes, ...] = ()
     if attempt.record.state is State.UNKNOWN:
         inline = replay(attempt)
