@@ -16,7 +16,8 @@ In the delivery of the answer, charged:
     drip               one byte every `interval` seconds
 On a picture's link, with `"where": "media"`:
     status and raw (as above), redirect (to `location`), html (labelled as the picture), zero (no bytes), drip,
-    half (without Content-Length), short (Content-Length is larger than the body), gzip_bomb (inflates to `megabytes`), endless (at most 200 MB)
+    half (without Content-Length), short (Content-Length is larger than the body), endless (at most 200 MB),
+    gzip_bomb (inflates to `megabytes`)
 """
 
 from dataclasses import dataclass
