@@ -57,7 +57,7 @@ def kept_answer(world: World) -> dict[str, Any] | None:
         pytest.param(PNG, id="the picture itself"),
     ],
 )
-def test_an_inline_image_is_stored_however_it_is_wrapped(world: World, photo: bytes, body: bytes | str) -> None:
+def test_row_65_an_inline_image_is_stored_however_it_is_wrapped(world: World, photo: bytes, body: bytes | str) -> None:
     """Cases: base64 that decoders refuse; picture inside `url`."""
     world.gateway.faults([answer(body)])
 
@@ -77,7 +77,7 @@ def test_an_inline_image_is_stored_however_it_is_wrapped(world: World, photo: by
         pytest.param('{"data": [{"image_url": {"url": "{link}"}}]}', id="image_url"),
     ],
 )
-def test_a_link_is_followed_however_it_is_wrapped(world: World, photo: bytes, body: str) -> None:
+def test_row_65_a_link_is_followed_however_it_is_wrapped(world: World, photo: bytes, body: str) -> None:
     world.gateway.faults([answer(body)])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -85,7 +85,7 @@ def test_a_link_is_followed_however_it_is_wrapped(world: World, photo: bytes, bo
     assert_stored_once(world, "a.jpg.png")
 
 
-def test_a_path_leads_to_the_gateways_own_origin(world: World, photo: bytes) -> None:
+def test_row_65_a_path_leads_to_the_gateways_own_origin(world: World, photo: bytes) -> None:
     world.upload("first.jpg", photo, prompt="wood")
     [fetch] = world.gateway.fetches()
     world.gateway.faults([{"kind": "link", "url": f"/media/{fetch['name']}"}])
@@ -106,7 +106,9 @@ def test_a_201_with_an_image_is_an_answer(world: World, photo: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [f"[{ENTRY}, {LINKED}]", f"[{LINKED}, {ENTRY}]"], ids=["inline first", "link first"])
-def test_links_and_inline_images_of_one_answer_are_stored_in_their_order(world: World, photo: bytes, body: str) -> None:
+def test_row_65_links_and_inline_images_of_one_answer_are_stored_in_their_order(
+    world: World, photo: bytes, body: str
+) -> None:
     world.gateway.faults([answer(body)])
 
     job = world.upload("a.jpg", photo, prompt="wood", n="2")

@@ -142,6 +142,8 @@ async def delivered(response: Response, fault: Fault | None) -> Response:
             return Dropped()
         case Fault(kind="hang_after_charge", seconds=seconds):
             await asyncio.sleep(seconds)
+        case Fault(kind="status_after_charge"):
+            return status_response(fault)
         case Fault(kind="truncate"):
             return Delivery(response, [body[: len(body) // 2]], then_close=True)
         case Fault(kind="drip", interval=interval):

@@ -14,6 +14,7 @@ In the delivery of the answer, charged:
     hang_after_charge  the answer comes `seconds` late
     truncate           half the body under its full Content-Length, then the connection closes
     drip               one byte every `interval` seconds
+    status_after_charge  a proxy answers in the gateway's place: as `status`
 On a picture's link, with `"where": "media"`:
     status and raw (as above), redirect (to `location`), html (labelled as the picture), zero (no bytes), drip,
     half (without Content-Length), short (Content-Length is larger than the body), endless (at most 200 MB),
@@ -26,7 +27,7 @@ from .errors import GatewayError
 
 BEFORE_THE_WORK = {"status", "drop", "hang", "raw"}
 IN_THE_ANSWER = {"empty", "null_url", "fewer", "html", "link", "inline", "answer"}
-IN_THE_DELIVERY = {"drop_after_charge", "hang_after_charge", "truncate", "drip"}
+IN_THE_DELIVERY = {"drop_after_charge", "hang_after_charge", "truncate", "drip", "status_after_charge"}
 _KINDS = {
     "images": BEFORE_THE_WORK | IN_THE_ANSWER | IN_THE_DELIVERY,
     "media": {"status", "raw", "redirect", "html", "zero", "drip", "half", "short", "gzip_bomb", "endless"},

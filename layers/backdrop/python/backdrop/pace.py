@@ -35,7 +35,8 @@ PATIENCE_SECONDS = 2.0  # a slot at most this far away is waited for in place
 LINE_SLACK = 1.02  # turns are this much further apart than slots, for those that need another one
 CROWD_SECONDS = (2.0, 20.0)
 FAILURES_THAT_MEAN_DOWN = 10  # in a row; more at the highest paces
-SUSPECT_SECONDS = 2.0  # apart are slots after a third of them, so that an outage isn't met by all who are under way
+SUSPECT_FAILURES = 3  # in a row; from the next on slots are further apart, so that fewer calls meet an outage
+SUSPECT_SECONDS = 2.0
 PROBE_SECONDS = (15, 30, 60)  # between the probes of a pause that cost nothing: an account fault, a 429
 OUTAGE_PROBE_SECONDS = (15, 30, 60, 120, 300)  # each may be charged, and uses up some of the day's images
 EARLY_PAUSE_SECONDS = 420.0
@@ -69,9 +70,11 @@ class Pace:
         self._daily_limit = daily_limit
         # A failure answers sooner than a success: of 500 calls a second, 1 % make ten before any success is known.
         self._failures_that_mean_down = max(FAILURES_THAT_MEAN_DOWN, rpm // 600)
+        self._suspect_failures = max(SUSPECT_FAILURES, rpm // 200)
         self._seen: dict[str, Any] = {}
         self._is_new = False
-        self._answered = False
+        self._answered_slot_at: float | None = None
+        """The latest slot whose call was answered, until a write has told so."""
 
     def take(self, images: int, turn_at: float) -> Slot:
         """A slot, now or within PATIENCE_SECONDS; `turn_at` is the upload's place in line, 0 for none.
@@ -101,7 +104,7 @@ class Pace:
 
         Among calls that had to wait, each leaves a moment after its slot, so that what is still to be written does not
         bring two of them close together. Raises Paused when a pause began meanwhile, Turn when a 429 asked everybody to
-        wait; the slot is given back.
+        wait or several calls in a row have failed; the slot is given back.
         """
         if slot.at <= self._clock.now():
             return slot.at
@@ -113,6 +116,9 @@ class Pace:
         if self._held_until > slot.at:
             self.give_back(slot)
             raise Turn(self._held_until)
+        if self._is_suspect and slot.failures_before <= self._suspect_failures:
+            self.give_back(slot)
+            raise Turn(self._clock.now() + SUSPECT_SECONDS)
         return slot.at + LEAD_SECONDS
 
     def succeeded(self, slot: Slot) -> None:
@@ -122,10 +128,15 @@ class Pace:
             self._update(f"SET {_UP}, paused_since, pause_reason, probe_at, probe_step", {":zero": 0})
 
     def answered(self, slot: Slot) -> None:
-        """The gateway said something sensible, so failures are not in a row; the next slot that is taken writes it."""
-        self._answered = True
+        """The gateway said something sensible, so failures are not in a row; the next slot that is taken writes it.
+
+        Only a call that left after the first failure shows that they are over: others left before an outage.
+        """
+        self._answered_slot_at = max(slot.at, self._answered_slot_at or 0.0)
         if slot.failures_before:
-            self._update(f"SET {_UP}", {":zero": 0})
+            self._update(
+                f"SET {_UP}", {":zero": 0, ":at": _units(slot.at)}, "failing_since <= :at AND failures > :zero"
+            )
 
     def give_back(self, slot: Slot) -> None:
         """Nothing was charged: the reserved images are free again."""
@@ -209,11 +220,14 @@ class Pace:
         newcomer_behind_a_line = turn_at == 0 and self._seen.get("line_end", 0) > soon
         if next_slot > soon or newcomer_behind_a_line:
             raise self._turn(now, turn_at)
-        reset = f", {_UP}" if self._answered else ""
-        if self._answered:
+        is_up = self._answered_slot_at is not None and self._seen.get("failing_since", 0) <= _units(
+            self._answered_slot_at
+        )
+        reset = f", {_UP}" if is_up else ""
+        if is_up:
             values[":zero"] = 0
         step = self._step
-        if self._seen.get("failures", 0) > self._failures_that_mean_down // 3 and not self._answered:
+        if self._is_suspect and not is_up:
             step = max(step, _units(SUSPECT_SECONDS))
         if next_slot <= _units(now):
             won = self._update(
@@ -229,7 +243,7 @@ class Pace:
             )
         if not won:
             return None
-        self._answered = False
+        self._answered_slot_at = None
         at = (self._seen["next_slot"] - step) / _SECOND
         return Slot(uuid4().hex, at, images, today, is_probe=False, failures_before=self._seen.get("failures", 0))
 
@@ -248,6 +262,11 @@ class Pace:
             f"{same_day} AND attribute_exists(paused_since) AND probe_at = :seen",
         )
         return Slot(uuid4().hex, now, images, today, is_probe=True, failures_before=0) if won else None
+
+    @property
+    def _is_suspect(self) -> bool:
+        """Whether so many calls in a row have failed that fewer at a time should find out more."""
+        return bool(self._seen.get("failures", 0) > self._suspect_failures)
 
     @property
     def _held_until(self) -> float:
