@@ -242,7 +242,6 @@ def test_a_request_id_is_kept_as_far_as_it_is_printable(settings: Settings) -> N
         pytest.param({"data": None}, id="null data"),
         pytest.param({"data": []}, id="no entry"),
         pytest.param({"data": "soon"}, id="data that is text"),
-        pytest.param({"data": {"url": LINK}}, id="data that is no list"),
         pytest.param({"data": [None]}, id="null entry"),
         pytest.param({"data": [{}]}, id="empty entry"),
         pytest.param({"data": [{"url": None}]}, id="null link"),
@@ -298,6 +297,35 @@ def test_an_answer_without_end_is_no_image(settings: Settings, monkeypatch: pyte
     """Row 28."""
     monkeypatch.setattr("backdrop.gateway.MAX_ANSWER_BYTES", 1000)
     assert type(error_of(settings, answering(200, b'{"data": "' + b"x" * 1000))) is NoImage
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203])
+def test_an_image_in_any_2xx_is_bought(settings: Settings, status: int) -> None:
+    assert buy(settings, answering(status)).links == (LINK,)
+
+
+@pytest.mark.parametrize("body", [{"data": []}, {"id": "job-1", "status": "queued"}, b"", b"Accepted", b"x" * 1001])
+def test_a_2xx_without_an_image_may_bring_it_later(
+    settings: Settings, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backdrop.gateway.MAX_ANSWER_BYTES", 1000)
+    for status in (201, 202, 204):
+        assert type(error_of(settings, answering(status, body))) is OutcomeUnknown
+
+
+def test_links_beside_inline_images_keep_their_places(settings: Settings) -> None:
+    body = {"data": [{"b64_json": base64.b64encode(PNG).decode()}, {"url": "/1.png"}]}
+    answer = buy(settings, answering(200, body))
+    assert (answer.links, answer.inline) == (("", "https://gateway.test/1.png"), (PNG, b""))
+
+
+@pytest.mark.parametrize("size", [10, 70_000])
+def test_an_answer_without_an_image_comes_along_up_to_64_kib(settings: Settings, size: int) -> None:
+    body = json.dumps({"data": [], "note": "x" * size}).encode()
+    error = error_of(settings, answering(200, body))
+    assert isinstance(error, NoImage)
+    assert error.answer == body[:65_536]
+    assert "xxx" not in str(error)
 
 
 def test_the_status_decides_however_long_the_answer_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from backdrop.settings import Settings
 from tools.bench.played_table import PlayedTable
 from tools.bench.played_time import PlayedTime
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(12 * 80) + b"\0\0\0\0IEND\xae\x42\x60\x82"  # its end is looked for
 JPEG = b"\xff\xd8\xff" + bytes(29)
 
 SECONDS = {"dynamodb": 0.006, "s3 read": 0.025, "s3 write": 0.045, "sqs": 0.010, "events": 0.015, "fetch": 0.3}

@@ -155,7 +155,7 @@ class Gateway:
 
         replay = account.recorded(call)
         answer = replay or await _bought(account, call, order, fault, f"http://{request.headers['host']}/media")
-        response = Response(answer.body, media_type=answer.media_type, headers=limit_headers)
+        response = Response(answer.body, answer.status, limit_headers, answer.media_type)
         if replay:
             response = _replayed(response, account)
         return await delivered(response, fault)

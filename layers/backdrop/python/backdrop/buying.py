@@ -175,6 +175,8 @@ def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) 
     if isinstance(error, NoImage):
         cost = str(app.settings.price_per_image_usd * attempt.record.images)
         attempt.paid(Purchase(attempt.record.idempotency_key or "", (), False, "", cost, app.clock.now()))
+        with best_effort("keep the answer for the gateway's support"):
+            app.ledger.keep_answer(attempt.record.id, error.answer)
     if decision.is_refunded:
         attempt.unused = slot
     if decision.rejected:

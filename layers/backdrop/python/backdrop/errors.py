@@ -154,7 +154,11 @@ class CallFailed(AnsweredError):
 
 
 class NoImage(GatewayError):
-    """The gateway said 200 and sent no image."""
+    """The gateway said 200 and sent no image; `answer` is the start of what it sent, for people and never for a log."""
+
+    def __init__(self, message: str, answer: bytes = b"") -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class OutcomeUnknown(GatewayError):

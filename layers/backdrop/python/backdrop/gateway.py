@@ -1,6 +1,5 @@
 """The AI gateway's images API: requests, answers and what each status means for the upload and the wallet."""
 
-import binascii
 import hashlib
 import json
 import math
@@ -12,10 +11,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
-from backdrop import http, images
+from backdrop import answers, http, images
+from backdrop.answers import MAX_ANSWER_BYTES
 from backdrop.errors import (
     AccountFault,
     CallFailed,
@@ -32,10 +33,8 @@ from backdrop.request import Request
 from backdrop.settings import Settings
 
 RETRY_AFTER_SECONDS = (1.0, 900.0)  # what is asked for is clamped to this
-MAX_ANSWER_BYTES = 48 * 2**20  # b64_json: eight images of about 4 MB
-MAX_ANSWER_ENTRIES = 10_000  # each takes up to 25 times its bytes in memory once it is parsed
 MAX_ERROR_BYTES = 2**16
-MAX_LINK_BYTES = 2**13  # eight of them fit into a ledger item and into a message
+MAX_KEPT_BYTES = 2**16  # of an answer without an image; a ledger item holds 400 KB
 _MAX_CENTS = 100_000  # more is no price
 _ORIGIN_NOT_REACHED = {521, 522, 523, 525, 526, 529, 530}
 """A proxy says that no connection to the gateway was made, or that it turns calls away.
@@ -79,7 +78,10 @@ PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-
 
 @dataclass(frozen=True)
 class Answer:
-    """What was bought: links to fetch, or the images themselves when the gateway sent them inline."""
+    """What was bought: links to fetch, or the images themselves when the gateway sent them inline.
+
+    When it sent both, each is as long as there are images, and empty where the other one has the image.
+    """
 
     links: tuple[str, ...]
     inline: tuple[bytes, ...]
@@ -125,9 +127,9 @@ class Gateway:
             if fresh_key != key:
                 key = fresh_key
                 response = self._post(call, fields, upload, key, max(1.0, ends_at - time.monotonic()))
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             raise _error(response, fields["prompt"], key)
-        return self._answer(response, fields["n"])
+        return self._answer(response, call, key)
 
     def _post(
         self, call: Call, fields: dict[str, Any], upload: bytes | None, key: str, seconds: float
@@ -154,27 +156,31 @@ class Gateway:
         except httpx.TransportError as error:
             raise OutcomeUnknown(f"sent, but no complete answer: {type(error).__name__}") from None
 
-    def _answer(self, response: http.Response, n: int) -> Answer:
+    def _answer(self, response: http.Response, call: Call, key: str) -> Answer:
+        fields = json.loads(call.body)
         request_id = _opaque(response.headers.get("x-request-id", ""))
-        if response.is_cut:
-            raise NoImage(f"status 200 with more than {MAX_ANSWER_BYTES} bytes (request {request_id})")
-        if response.body.count(b",") > MAX_ANSWER_ENTRIES:
-            raise NoImage(f"status 200 with more than {MAX_ANSWER_ENTRIES} entries (request {request_id})")
+        base = urlsplit(self._settings.gateway_base_url)
+        body, what = response.body, "no image"
+        found: tuple[str | bytes, ...] = ()
         try:
-            entries = json.loads(response.body, parse_int=float)["data"]  # int() raises for very long ones
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            whole = isinstance(error, UnicodeDecodeError) and error.reason != "unexpected end of data"
-            if response.body.lstrip().startswith(b"{") and not whole:
-                raise OutcomeUnknown("the answer was cut off") from None
-            raise NoImage(f"status 200 with something that is no JSON (request {request_id})") from None
-        except (KeyError, TypeError, RecursionError):
-            raise NoImage(f"status 200 in a shape that is not documented (request {request_id})") from None
-        found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-        links = tuple(entry["url"] for entry in found if _is_link(entry.get("url")))[:n]
-        inline = () if links else tuple(filter(None, (_decoded(entry.get("b64_json")) for entry in found[:n])))
-        if not links and not inline:
-            raise NoImage(f"status 200 without an image (request {request_id})")
-        return Answer(links, inline, request_id, self._cost(response, n))
+            if response.is_cut:
+                raise answers.UnreadableAnswer(f"more than {MAX_ANSWER_BYTES} bytes")
+            body = answers.inflated(body, response.headers.get("content-encoding", ""))
+            found = answers.images(body, fields["n"], f"{base.scheme}://{base.netloc}", call.body)
+        except answers.CutAnswer:
+            raise OutcomeUnknown("the answer was cut off") from None
+        except answers.UnreadableAnswer as error:
+            what = str(error)
+        if found:
+            links = tuple(image if isinstance(image, str) else "" for image in found)
+            inline = tuple(image if isinstance(image, bytes) else b"" for image in found)
+            cost = self._cost(response, fields["n"])
+            return Answer(links if any(links) else (), inline if any(inline) else (), request_id, cost)
+        said = _detail(_error_object(body), fields["prompt"], key)
+        message = f"status {response.status} with {what} (request {request_id}){said}"
+        if response.status != 200:  # accepted for later, perhaps: nobody can say what was charged
+            raise OutcomeUnknown(message)
+        raise NoImage(message, body[:MAX_KEPT_BYTES])
 
     def _cost(self, response: http.Response, n: int) -> Decimal:
         try:
@@ -209,27 +215,9 @@ def is_key(text: str) -> bool:
     return bool(text) and text.isascii() and text.isprintable()
 
 
-def _is_link(value: Any) -> bool:
-    """Whether it is text that the ledger and a message can keep; where it leads is for `results` to say."""
-    if not isinstance(value, str):
-        return False
-    try:
-        return 0 < len(value.encode()) <= MAX_LINK_BYTES
-    except UnicodeEncodeError:  # half a character, which JSON can hold
-        return False
-
-
-def _decoded(text: Any) -> bytes:
-    """The bytes of base64; none for anything else."""
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)  # base64.b64decode would copy the text
-    except (TypeError, ValueError, binascii.Error):
-        return b""
-
-
 def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
     status = response.status
-    said = _error_object(response)
+    said = _error_object(response.body)
     message = f"the gateway answered {status}{_detail(said, prompt, key)}"
     codes = [str(said.get(name) or "") for name in ("code", "type")]
     code = _safe_code(next(filter(None, codes), ""), prompt, key)
@@ -249,7 +237,7 @@ def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
         )
     if 400 <= status < 500:
         return Refused(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
-    # Accepted for later, or redirected: nobody can say what was charged.
+    # Redirected: nobody can say what was charged.
     return OutcomeUnknown(message)
 
 
@@ -261,15 +249,17 @@ def _is_replayed(headers: httpx.Headers) -> bool:
     )
 
 
-def _error_object(response: http.Response) -> dict[str, Any]:
+def _error_object(body: bytes) -> dict[str, Any]:
     """The `error` object of the documented body, or a body that is such an object itself; empty for anything else."""
-    if len(response.body) > MAX_ERROR_BYTES:
+    if len(body) > MAX_ERROR_BYTES:
         return {}
     try:
-        body = json.loads(response.body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    error = body.get("error", body) if isinstance(body, dict) else None
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    if isinstance(error, str):  # not the documented form, and so not under its name
+        return {"detail": error}
     return error if isinstance(error, dict) else {}
 
 
@@ -281,7 +271,7 @@ def _safe_code(code: str, prompt: str, key: str) -> str:
 
 def _detail(error: dict[str, Any], prompt: str, key: str) -> str:
     """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
-    said = [str(error.get(name) or "") for name in ("type", "code", "message")]
+    said = [str(error.get(name) or "") for name in ("type", "code", "message", "detail")]
     prompt = _words(prompt)
     quotes = {prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1))}
     kept = [part for part in said if part and not any(quote in _words(part) for quote in quotes)]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
 DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
+KEEP_ANSWER_DAYS = 7
 HISTORY_LENGTH = 20
 _BATCH = 100  # keys of one BatchGetItem
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
@@ -315,6 +316,18 @@ class Ledger:
         """Remember where to go on; None for the beginning."""
         marks: dict[str, Any] = {name: {"S": value} for name, value in (cursor or {}).items()}
         self._client.put_item(TableName=self._table, Item=_CURSOR | marks)
+
+    def keep_answer(self, job_id: str, answer: bytes) -> None:
+        """Keep an answer of the gateway that held no image, for KEEP_ANSWER_DAYS; it may hold the prompt and links."""
+        expires_at = int(self._clock.now()) + KEEP_ANSWER_DAYS * 86400
+        self._client.put_item(
+            TableName=self._table,
+            Item={
+                "id": {"S": f"answer-{job_id}"},
+                "answer": {"B": answer},
+                "expires_at": {"N": str(expires_at)},
+            },
+        )
 
     def _put(self, old: Record, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> Record:
         now = self._clock.now()
