@@ -183,12 +183,26 @@ class Storage:
 
     def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
         """Whether the stored result's upload came after the record's."""
-        modified = float(theirs.get("source-modified", 0))
-        if modified < record.source_modified:
-            return False
-        # On a tie, for LastModified has whole seconds, and when theirs was deleted, the current version has the word.
-        current = self._head(record.bucket, record.key)
-        return current is None or not _is(current, record)
+        # The current version has the word, whatever its date: S3 dates a multipart object by its initiation.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+        current = self._current(record)
+        if current is not None and current in (record.id, theirs.get("job-id")):
+            return current != record.id
+        # LastModified has whole seconds, and a tie leaves what is there.
+        return float(theirs.get("source-modified", 0)) >= record.source_modified
+
+    def _current(self, record: Record) -> str | None:
+        """The job id of what is now under the record's key; None when it is deleted or can't be told."""
+        try:
+            head = self._head(record.bucket, record.key)
+        except ClientError as error:
+            if status_of(error) == 400:  # encrypted with its uploader's own key, so neither of those that were read
+                return None
+            raise
+        if head is None:
+            return None
+        version_id, etag, modified = identity(head)
+        return Job(record.bucket, record.key, version_id, etag, modified=modified).id
 
     def _head(self, bucket: str, key: str) -> Any | None:
         try:
