@@ -55,7 +55,7 @@ def state(world: World, job: Job) -> str:
 def stays(world: World) -> str:
     """The job whose result is there when all is done."""
     world.drain()
-    assert world.dead_letters() == []
+    assert (world.waiting(), world.dead_letters()) == ([], [])
     job_id: str = world.outputs()[f"{KEY}.png"]["Metadata"]["job-id"]
     return job_id
 
