@@ -92,8 +92,9 @@ def test_the_nearest_prompt_is_the_photos(photos: Photos) -> None:
     assert photos.find("d/e.jpg") == "a forest"
 
 
-@pytest.mark.parametrize("content", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])
+@pytest.mark.parametrize("content", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n", "\u200b\n\u3164".encode()])
 def test_an_empty_one_counts_as_absent(photos: Photos, content: bytes) -> None:
+    """cases: invisible prompt."""
     photos.put("a/prompt.txt", content)
     assert photos.find("a/c.jpg") == ""
 
@@ -107,6 +108,7 @@ def test_an_empty_one_counts_as_absent(photos: Photos, content: bytes) -> None:
     [
         pytest.param("café – 海辺".encode(), "café – 海辺", id="UTF-8"),
         pytest.param("\ufeffcafé".encode(), "café", id="with a byte order mark"),
+        pytest.param("\ufeff\ufeff\n\ufeffcafé".encode(), "café", id="with several"),
         pytest.param(b"\n  a beach \r\n", "a beach", id="blanks around it"),
         pytest.param(b"a beach,\r\n\n\tat sunset\n", "a beach,\r\n\n\tat sunset", id="lines within"),
         pytest.param(b"=?UTF-8?Q?hi?=", "=?UTF-8?Q?hi?=", id="is not decoded as a header"),

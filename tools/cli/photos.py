@@ -14,7 +14,7 @@ import click
 from backdrop.errors import Rejected
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
 from backdrop.job import PROMPT_FILE
-from backdrop.request import read_request
+from backdrop.request import clean_prompt, read_request
 from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES, RESULT_SUFFIX
 
 _RESULT = re.compile(f"(?P<photo>.+?){RESULT_SUFFIX}", re.DOTALL)
@@ -67,9 +67,9 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
     if to.startswith("/") or {".", ".."} & set(to.split("/")):
         raise click.UsageError(f"--to is {to!r}; it is the beginning of a key, as in spring/.")
     if prompt is not None:
-        prompt = prompt.strip()
+        prompt = clean_prompt(prompt)
         if not prompt:
-            raise click.UsageError("--prompt is empty.")
+            raise click.UsageError("--prompt is empty: it has no visible character.")
     found = Found()
     for path in paths:
         if path.is_dir():
@@ -151,7 +151,7 @@ def _nearest_prompt(folder: Path, top: Path) -> str:
         file = folder / PROMPT_FILE
         if file.is_file():
             try:
-                text = file.read_text(encoding="utf-8-sig").strip()
+                text = clean_prompt(file.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError):
                 raise click.UsageError(f"{file} is not UTF-8 text that can be read.") from None
             if text:
