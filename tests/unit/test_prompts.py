@@ -83,6 +83,53 @@ def test_a_prompt_is_looked_for_in_the_photos_folder_and_upwards(
     assert photos.s3.looks == looked_for
 
 
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("key", "looked_for"),
+    [
+        (f"{COMPOSED}/c.jpg", [f"{COMPOSED}/prompt.txt", f"{DECOMPOSED}/prompt.txt", "prompt.txt"]),
+        (f"{DECOMPOSED}/c.jpg", [f"{DECOMPOSED}/prompt.txt", f"{COMPOSED}/prompt.txt", "prompt.txt"]),
+        (
+            f"{COMPOSED}/{DECOMPOSED}/c.jpg",
+            [
+                f"{COMPOSED}/{DECOMPOSED}/prompt.txt",
+                f"{COMPOSED}/{COMPOSED}/prompt.txt",
+                f"{DECOMPOSED}/{DECOMPOSED}/prompt.txt",
+                f"{COMPOSED}/prompt.txt",
+                f"{DECOMPOSED}/prompt.txt",
+                "prompt.txt",
+            ],
+        ),
+        (f"a/{DECOMPOSED}.jpg", ["a/prompt.txt", "prompt.txt"]),
+    ],
+)
+def test_a_folders_prompt_is_looked_for_under_both_unicode_forms_of_its_name(
+    photos: Photos, key: str, looked_for: list[str]
+) -> None:
+    """Row 68. cases: two Unicode forms. Own form first, and a name that has only one form is looked for once."""
+    assert photos.find(key) == ""
+    assert photos.s3.looks == looked_for
+
+    assert photos.find(key) == ""
+    assert photos.s3.looks == looked_for, "that there is none is remembered of each form"
+
+
+def test_a_folder_in_its_own_unicode_form_comes_before_the_other_and_both_before_the_folder_above(
+    photos: Photos,
+) -> None:
+    """cases: two Unicode forms."""
+    photos.put("prompt.txt", b"a forest")
+    photos.put(f"{COMPOSED}/prompt.txt", b"a beach")
+    assert photos.find(f"{DECOMPOSED}/1.jpg") == "a beach"
+
+    photos.put(f"{DECOMPOSED}/prompt.txt", b"a desert")
+    photos.clock.time += REMEMBERED_SECONDS
+    assert photos.find(f"{DECOMPOSED}/2.jpg") == "a desert"
+    assert photos.find(f"{COMPOSED}/3.jpg") == "a beach"
+
+
 def test_the_nearest_prompt_is_the_photos(photos: Photos) -> None:
     photos.put("a/prompt.txt", b"a beach")
     photos.put("prompt.txt", b"a forest")

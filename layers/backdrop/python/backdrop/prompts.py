@@ -1,6 +1,7 @@
 """Prompts for people who can't set metadata: a `prompt.txt` in the photo's folder or in the nearest one above it."""
 
 from threading import Lock
+from unicodedata import normalize
 
 from backdrop.clock import Clock
 from backdrop.errors import Rejected
@@ -31,8 +32,10 @@ class FolderPrompts:
         folders = key.split("/")[:-1]
         for depth in range(len(folders), -1, -1):
             file = "/".join([*folders[:depth], PROMPT_FILE])
-            if prompt := _decoded(self._content(bucket, file), file):
-                return prompt
+            # Systems write the same name composed or decomposed: macOS mostly é as e and an accent.
+            for form in dict.fromkeys((file, normalize("NFC", file), normalize("NFD", file))):
+                if prompt := _decoded(self._content(bucket, form), form):
+                    return prompt
         return ""
 
     def _content(self, bucket: str, file: str) -> bytes:

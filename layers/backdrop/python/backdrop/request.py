@@ -9,7 +9,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 
 from backdrop.errors import Rejected
-from backdrop.job import PROMPT_FILE
+from backdrop.job import PROMPT_FILE, has_dot_segment
 
 MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a prompt from elsewhere may be longer
 MAX_IMAGES = 8
@@ -79,6 +79,15 @@ def check_prompt(prompt: str, name: str) -> None:
         raise _invalid(f"{name} has {len(prompt)} characters; the most is {MAX_PROMPT_CHARACTERS}")
     if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\r\n\t" for character in prompt):
         raise _invalid(f"{name} has control characters in it")
+
+
+def check_segments(key: str) -> None:
+    """Raises Rejected with `invalid_option` for a key with a `.` or `..` between its slashes."""
+    if has_dot_segment(key):
+        raise _invalid(
+            "the key has a '.' or '..' between its slashes; HTTP clients resolve it as in a path, so nobody can ask S3"
+            " for this object reliably. Upload the photo under a key without it"
+        )
 
 
 def _invalid(message: str) -> Rejected:
