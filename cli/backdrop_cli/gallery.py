@@ -14,7 +14,7 @@ import click
 from botocore.exceptions import ClientError
 
 from backdrop.errors import Rejected
-from backdrop.job import Job
+from backdrop.job import Job, has_dot_segment
 from backdrop.ledger import Record
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
@@ -92,6 +92,8 @@ class Looker:
 
     def _picture(self, key: str, result_of: Record | None = None, **where: Any) -> tuple[Any, Image | NoImage]:
         """What S3 says about an object, None when it can't be had; and its picture."""
+        if has_dot_segment(key):
+            return None, NoImage(key, "S3 can't be asked for it by this key.")
         try:
             found = self._deployment.s3.get_object(Key=key, **where)
         except ClientError as error:

@@ -28,7 +28,7 @@ from backdrop.ledger import Call, State
 from backdrop.log import logger
 from backdrop.pace import PROBE_SECONDS, Slot
 from backdrop.prompts import FolderPrompts
-from backdrop.request import Request, read_request
+from backdrop.request import Request, check_segments, read_request
 from backdrop.settings import Settings
 from backdrop.storage import LINK_SECONDS, Storage, Upload
 
@@ -66,6 +66,7 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
 
 def asked_for(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
     """The upload and what it asks for, checked. Raises Superseded, or Rejected with why it can't succeed."""
+    check_segments(job.key)
     upload = storage.inspect(job)
     request = read_request(
         upload.metadata,

@@ -7,6 +7,7 @@
     │   └── DailyLimitReached
     ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
+    │   └── EncodedKey      its event named it by a percent-encoded key: go on under the other
     ├── NotConfigured       a setting of the function is missing or makes no sense
     ├── GatewayError        what one gateway call came to
     │   ├── NeverSent       no connection was made                      → not charged
@@ -25,6 +26,8 @@ Messages go to logs and dead letters: never put a key, a link or a prompt into o
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from backdrop.job import Job
 
 Billed = Literal["no", "yes", "unknown"]
 
@@ -89,6 +92,14 @@ class Rejected(BackdropError):
 
 class Superseded(BackdropError):
     """The object was deleted, or a newer version of the same key has replaced it."""
+
+
+class EncodedKey(Superseded):
+    """There is no object of the key, but `job` is the same upload under the key percent-decoded."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__("the event's key is percent-encoded")
+        self.job = job
 
 
 class NotConfigured(BackdropError):

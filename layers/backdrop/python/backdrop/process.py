@@ -11,7 +11,7 @@ from backdrop.app import App
 from backdrop.attempt import Attempt, Handed, best_effort
 from backdrop.buying import buy, replay
 from backdrop.clock import iso_time
-from backdrop.errors import NotYet, Rejected, Superseded
+from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded
 from backdrop.job import Job, Malformed, Purchase
 from backdrop.ledger import Record, State
 from backdrop.log import logger
@@ -42,7 +42,7 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     """
     logger.set_correlation_id(job.id)
     if job.is_skipped:
-        logger.info("skipped: a folder marker, an empty object or a prompt.txt", key=job.key)
+        logger.info("skipped: a folder marker, an empty object, a prompt.txt or a system's file", key=job.key)
         return Outcome(job, "SKIPPED")
     try:
         if not job.is_identified:
@@ -52,6 +52,9 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
         app.metrics.postponed(wait.reason)
         return Outcome(job, "WAITING", wait.due_at)
+    except EncodedKey as other:
+        logger.info("there is no such key; going on with it decoded", key=job.key)
+        return run(other.job, app, owner, ends_at)
     except Superseded as reason:
         logger.info("superseded", key=job.key, why=str(reason))
         return Outcome(job, State.SUPERSEDED)
@@ -97,6 +100,9 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
     try:
         try:
             return _go_on(attempt)
+        except EncodedKey:
+            attempt.let_go(0.0)  # not over: until the decoded key is claimed, this one's message leads there again
+            raise
         except Superseded:
             attempt.let_go(0.0, state=State.SUPERSEDED)
             raise

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from botocore.exceptions import ClientError
 
-from backdrop.errors import Rejected, Superseded
+from backdrop.errors import EncodedKey, Rejected, Superseded
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
-from backdrop.job import Job, known_version
+from backdrop.job import Job, has_dot_segment, known_version
 from backdrop.ledger import Record
 from backdrop.request import MAX_IMAGES
 
@@ -54,12 +54,32 @@ class Storage:
         self._output_bucket = output_bucket
 
     def resolve(self, job: Job) -> Job:
-        """The job with the identity of the key's current object; as it is when it has one or the object is gone."""
-        head = None if job.is_identified else self._head(job.bucket, job.key)
-        if head is None:
+        """The job with the identity of the key's current object; as it is when it has one or the object is gone.
+
+        One that is skipped for its name is not looked at.
+        """
+        if job.is_identified or job.is_skipped:
             return job
-        version_id, etag, modified = identity(head)
-        return replace(job, version_id=version_id, etag=etag, modified=modified, size=head["ContentLength"])
+        head = self._head(job.bucket, job.key)
+        return (self._decoded(job) or job) if head is None else _identified(job, head)
+
+    def _decoded(self, job: Job) -> Job | None:
+        """The job under its key percent-decoded, when this very upload is there; None when it isn't.
+
+        Some emulators encode the keys of EventBridge events. AWS doesn't, so the key as it came is looked for first.
+        """
+        try:
+            key = unquote(job.key, errors="strict")
+        except UnicodeDecodeError:
+            return None
+        if key == job.key or has_dot_segment(key):
+            return None
+        head = self._head(job.bucket, key)
+        if head is None:
+            return None
+        found = _identified(replace(job, key=key), head)
+        is_same = found.version_id == job.version_id if job.version_id else found.etag == job.etag
+        return found if is_same else None
 
     def list_uploads(
         self, bucket: str, cursor: dict[str, str] | None, prefix: str = ""
@@ -79,14 +99,16 @@ class Storage:
     def inspect(self, job: Job) -> Upload:
         """Look at the upload's metadata and its first bytes.
 
-        Raises Superseded when it is deleted, empty or replaced by a newer version, Rejected with `too_large` or
-        `unsupported_media_type`.
+        Raises EncodedKey when it is there under its key percent-decoded only, Superseded when it is deleted, empty or
+        replaced by a newer version, Rejected with `too_large` or `unsupported_media_type`.
         """
         try:
             # Without VersionId: one look tells both what the upload is and whether it is still the current one.
             found = self._client.get_object(Bucket=job.bucket, Key=job.key, Range=f"bytes=0-{HEADER_BYTES - 1}")
         except ClientError as error:
             if status_of(error) == 404:
+                if decoded := self._decoded(job):
+                    raise EncodedKey(decoded) from None
                 raise Superseded("the object is gone") from None
             if status_of(error) == 416:
                 raise Superseded("the object is empty") from None
@@ -183,12 +205,26 @@ class Storage:
 
     def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
         """Whether the stored result's upload came after the record's."""
-        modified = float(theirs.get("source-modified", 0))
-        if modified < record.source_modified:
-            return False
-        # On a tie, for LastModified has whole seconds, and when theirs was deleted, the current version has the word.
-        current = self._head(record.bucket, record.key)
-        return current is None or not _is(current, record)
+        # The current version has the word, whatever its date: S3 dates a multipart object by its initiation.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+        current = self._current(record)
+        if current is not None and current in (record.id, theirs.get("job-id")):
+            return current != record.id
+        # LastModified has whole seconds, and a tie leaves what is there.
+        return float(theirs.get("source-modified", 0)) >= record.source_modified
+
+    def _current(self, record: Record) -> str | None:
+        """The job id of what is now under the record's key; None when it is deleted or can't be told."""
+        try:
+            head = self._head(record.bucket, record.key)
+        except ClientError as error:
+            if status_of(error) == 400:  # encrypted with its uploader's own key, so neither of those that were read
+                return None
+            raise
+        if head is None:
+            return None
+        version_id, etag, modified = identity(head)
+        return Job(record.bucket, record.key, version_id, etag, modified=modified).id
 
     def _head(self, bucket: str, key: str) -> Any | None:
         try:
@@ -203,6 +239,11 @@ def identity(entry: Any) -> tuple[str | None, str, int | None]:
     """Version id, etag and, where there is no version id, the time of the write, of a listing's entry or an answer."""
     version_id = known_version(entry.get("VersionId"))
     return version_id, entry["ETag"].strip('"'), None if version_id else int(entry["LastModified"].timestamp())
+
+
+def _identified(job: Job, entry: Any) -> Job:
+    version_id, etag, modified = identity(entry)
+    return replace(job, version_id=version_id, etag=etag, modified=modified, size=entry["ContentLength"])
 
 
 def _is(entry: Any, upload: Job | Record) -> bool:
