@@ -11,7 +11,7 @@ from backdrop.app import App
 from backdrop.attempt import Attempt, Handed, best_effort
 from backdrop.buying import buy, replay
 from backdrop.clock import iso_time
-from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded
+from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unchanged
 from backdrop.job import Job, Malformed, Purchase
 from backdrop.ledger import Record, State
 from backdrop.log import logger
@@ -106,6 +106,9 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
         except Superseded:
             attempt.let_go(0.0, state=State.SUPERSEDED)
             raise
+        except Unchanged as unchanged:
+            attempt.let_go(0.0, state=State.UNCHANGED, outputs=unchanged.outputs)
+            return attempt.record
         except Rejected as rejected:
             return attempt.reject(rejected)
     except (NotYet, Superseded, Handed):
