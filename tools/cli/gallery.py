@@ -13,12 +13,12 @@ from typing import Any, TextIO
 import click
 from botocore.exceptions import ClientError
 
+from backdrop.aws_errors import status_of
 from backdrop.errors import Rejected
 from backdrop.job import Job
 from backdrop.ledger import Record
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
-from backdrop.storage import status_of
 from tools.cli.deployment import Deployment
 from tools.cli.options import Setting, common
 from tools.cli.progress import bar, streamed

@@ -5,11 +5,12 @@ import hashlib
 from typing import Any
 
 from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
-from backdrop.errors import GatewayError, NotYet, Rejected, Superseded, Turn
+from backdrop.errors import GatewayError, KeyThrottled, NotYet, Rejected, Superseded, Throttled, Turn, Unreadable
 from backdrop.job import Job, Purchase
 from backdrop.ledger import Call, State
 from backdrop.pace import Slot
 from backdrop.prompts import FolderPrompts
+from backdrop.queues import THROTTLED_SECONDS, backoff
 from backdrop.request import Request, read_request
 from backdrop.settings import Settings
 from backdrop.settling import settle
@@ -76,6 +77,10 @@ def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
     """A slot, and when its call is to leave."""
     app, now = attempt.app, attempt.app.clock.now()
     try:
+        app.gateway.have_key()  # before there is a slot that would be lost
+    except KeyThrottled as error:
+        attempt.wait(Throttled(str(error), now + backoff(0, *THROTTLED_SECONDS)))
+    try:
         if attempt.ends_at - now < app.settings.gateway_timeout_seconds + STORING_SECONDS:
             raise Turn(now)  # too little time is left in this invocation
         slot = app.pace.take(images, attempt.record.turn_at)
@@ -131,6 +136,7 @@ def _photo(attempt: Attempt, call: Call, slot: Slot, is_replay: bool) -> bytes:
         return attempt.app.storage.read(attempt.job)
     except Exception as error:
         attempt.app.pace.give_back(slot)
-        if is_replay and isinstance(error, Superseded):
-            raise attempt.unknown("the photo is gone, so the call can't be sent again") from None
+        if is_replay and isinstance(error, Superseded | Unreadable):
+            why = "is gone" if isinstance(error, Superseded) else "can't be read any more"
+            raise attempt.unknown(f"the photo {why}, so the call can't be sent again") from None
         raise

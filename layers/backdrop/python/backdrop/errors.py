@@ -4,12 +4,15 @@
     ├── NotYet              nothing is wrong: come back at a time that is known
     │   ├── Turn            no slot is free: the upload's place in line
     │   ├── Paused          the account or the gateway is at fault, and all calls wait
-    │   └── DailyLimitReached
+    │   ├── DailyLimitReached
+    │   └── Throttled       AWS asks for fewer requests
     ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
+    │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
     ├── NotConfigured       a setting of the function is missing or makes no sense
     ├── GatewayError        what one gateway call came to
     │   ├── NeverSent       no connection was made                      → not charged
+    │   │   └── KeyThrottled    SSM asks for fewer requests for the gateway key
     │   ├── TryLater        408, 429, 500, 502, 503, 504                → not charged
     │   ├── AccountFault    401, 402, 403, 404: key, wallet or model    → not charged
     │   ├── Refused         400, 409, 413, 415, 422: this very request  → not charged
@@ -64,6 +67,12 @@ class DailyLimitReached(NotYet):
     reason = "daily_limit"
 
 
+class Throttled(NotYet):
+    """AWS asks for fewer requests."""
+
+    reason = "throttled"
+
+
 @dataclass(frozen=True)
 class Reason:
     """Why an upload was dead-lettered: the `reason` of a dead letter. README "Failures" lists the codes."""
@@ -86,6 +95,14 @@ class Rejected(BackdropError):
         self.billed: Billed = billed
 
 
+class Unreadable(Rejected):
+    """S3 will not give an object to the functions; `may_pass` when that is up to a KMS key, whose state may change."""
+
+    def __init__(self, message: str, http_status: int, *, may_pass: bool = False) -> None:
+        super().__init__("unreadable", message, http_status)
+        self.may_pass = may_pass
+
+
 class Superseded(BackdropError):
     """The object was deleted, or a newer version of the same key has replaced it."""
 
@@ -100,6 +117,10 @@ class GatewayError(BackdropError):
 
 class NeverSent(GatewayError):
     """No connection was made, so nothing can have been charged."""
+
+
+class KeyThrottled(NeverSent):
+    """SSM asks for fewer requests, so the gateway key is not at hand."""
 
 
 class TryLater(GatewayError):

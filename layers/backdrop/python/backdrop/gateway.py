@@ -16,7 +16,16 @@ from typing import Any
 import httpx
 
 from backdrop import http, images
-from backdrop.errors import AccountFault, GatewayError, NeverSent, NoImage, OutcomeUnknown, Refused, TryLater
+from backdrop.errors import (
+    AccountFault,
+    GatewayError,
+    KeyThrottled,
+    NeverSent,
+    NoImage,
+    OutcomeUnknown,
+    Refused,
+    TryLater,
+)
 from backdrop.ledger import Call
 from backdrop.request import Request
 from backdrop.settings import Settings
@@ -70,6 +79,15 @@ class Gateway:
         if route == "edits-multipart":
             link_dies_at = _NEVER  # there is none
         return Call(idempotency_key, route, json.dumps(fields), link_dies_at, now)
+
+    def have_key(self) -> None:
+        """Read the key if it is not at hand. Raises KeyThrottled; what else is wrong with it, the call will tell."""
+        try:
+            self._api_key(False)
+        except KeyThrottled:
+            raise
+        except NeverSent:
+            pass
 
     def send(self, call: Call, photo: bytes, seconds: float) -> Answer:
         """Make one call; `photo` is sent by a file upload only. Raises a GatewayError that says what is known."""
