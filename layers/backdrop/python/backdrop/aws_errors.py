@@ -21,6 +21,7 @@ from enum import Enum, auto
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
@@ -95,7 +96,7 @@ def kind_of(error: AwsError) -> Kind:
     """What an error means. What nobody has heard of waits for people when AWS refuses, and passes when AWS fails."""
     if isinstance(error, ClientError):
         return kind(error.operation_name, code_of(error), status_of(error))
-    passing = (HTTPClientError, IncompleteReadError, CredentialRetrievalError, MetadataRetrievalError)
+    passing = (ConnectionError, HTTPClientError, IncompleteReadError, CredentialRetrievalError, MetadataRetrievalError)
     return Kind.PASSING if isinstance(error, passing) else Kind.STACK
 
 

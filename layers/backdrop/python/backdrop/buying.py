@@ -79,7 +79,7 @@ def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
     try:
         app.gateway.have_key()  # before there is a slot that would be lost
     except KeyThrottled as error:
-        attempt.wait(Throttled(str(error), now + backoff(0, *THROTTLED_SECONDS)))
+        attempt.wait(Throttled(str(error), now + backoff(2, *THROTTLED_SECONDS)))
     try:
         if attempt.ends_at - now < app.settings.gateway_timeout_seconds + STORING_SECONDS:
             raise Turn(now)  # too little time is left in this invocation
