@@ -23,7 +23,7 @@ def test_a_thousand_uploads_at_once_are_paid_once_each_in_few_invocations() -> N
     assert result["invocations"] <= 2.5
 
 
-def test_row_68_writes_that_a_new_table_refuses_surprise_nobody() -> None:
+def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
     """A tenth of ten thousand uploads, and of what a new table takes."""
     result = played(Scenario("", uploads=1000, rpm=600, table_units_a_second=NEW_TABLE_UNITS_A_SECOND / 10))
 

@@ -56,7 +56,7 @@ class Told:
 
 @pytest.mark.parametrize("way", ["event", "message"])
 @pytest.mark.parametrize(("operation", "code", "status"), THROTTLES)
-def test_row_68_a_throttled_upload_is_postponed_and_bought_once(
+def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
     world: World,
     photo: bytes,
     capsys: pytest.CaptureFixture[str],
@@ -87,7 +87,7 @@ def test_row_68_a_throttled_upload_is_postponed_and_bought_once(
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
-def test_row_68_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponement(
+def test_row_83_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponement(
     world: World, photo: bytes, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
     event = s3_event(world.put("a.jpg", photo, prompt="wood"))
@@ -103,7 +103,7 @@ def test_row_68_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponemen
     assert world.charged() == 1
 
 
-def test_row_68_ten_minutes_of_throttling_use_up_no_attempt_and_pauses_nobody(
+def test_row_83_ten_minutes_of_throttling_use_up_no_attempt_and_pauses_nobody(
     world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the key's parameter, too: ten in a row are no outage of the gateway."""
@@ -127,7 +127,7 @@ def test_row_68_ten_minutes_of_throttling_use_up_no_attempt_and_pauses_nobody(
         ("dynamodb.PutItem", "ThrottlingException", 400),
     ],
 )
-def test_row_68_the_reconciler_leaves_the_rest_to_its_next_run(
+def test_row_83_the_reconciler_leaves_the_rest_to_its_next_run(
     world: World, photo: bytes, capsys: pytest.CaptureFixture[str], operation: str, code: str, status: int
 ) -> None:
     world.put("lost.jpg", photo, prompt="wood")
@@ -141,7 +141,7 @@ def test_row_68_the_reconciler_leaves_the_rest_to_its_next_run(
     assert world.charged() == 1
 
 
-def test_row_68_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_only(
+def test_row_83_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_only(
     world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.put("lost.jpg", photo, prompt="wood")
@@ -165,7 +165,7 @@ def test_row_68_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_on
     assert world.waiting() == []
 
 
-def test_row_69_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
+def test_row_84_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
     world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with refusing(world, "s3.GetObject", "InternalError", 500, times=TRIES):
@@ -179,7 +179,7 @@ def test_row_69_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
     assert world.charged() == len(world.outputs()) == 1
 
 
-def test_row_69_a_message_that_can_not_be_renewed_comes_back(world: World, photo: bytes) -> None:
+def test_row_84_a_message_that_can_not_be_renewed_comes_back(world: World, photo: bytes) -> None:
     with refusing(world, "s3.GetObject", "AccessDenied", 403):
         world.upload("a.jpg", photo, prompt="wood")
         world.advance(6 * 86400)
