@@ -17,14 +17,14 @@ from moto.backends import get_backend
 from backdrop.job import Job
 from backdrop.ledger import State
 from backdrop.settings import Settings
+from backdrop_cli import submit as submit_module
+from backdrop_cli.commands import cli
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.follow import fetch
+from backdrop_cli.forecast import offer
+from backdrop_cli.options import Setting
+from backdrop_cli.submit import Submitted
 from tests.integration.world import INPUT, OUTPUT, MovedClock, World, s3_event
-from tools.cli import submit as submit_module
-from tools.cli.commands import cli
-from tools.cli.deployment import Deployment
-from tools.cli.follow import fetch
-from tools.cli.forecast import offer
-from tools.cli.options import Setting
-from tools.cli.submit import Submitted
 
 Run = Callable[..., Any]
 
@@ -150,7 +150,7 @@ def test_a_photo_that_was_deleted_since_it_was_looked_at_is_uploaded(
         world.s3.delete_object(Bucket=INPUT, Key="photos/red.jpg")
         return offer(*arguments)
 
-    monkeypatch.setattr("tools.cli.submit.offer", deleting)
+    monkeypatch.setattr("backdrop_cli.submit.offer", deleting)
     assert run("submit", "photos", "--prompt", "moss")["submitted"] == 1
     assert current(world).key == "photos/red.jpg"
 

@@ -48,3 +48,13 @@ def test_an_hour_without_answers_costs_few_calls_and_no_upload(trouble: Trouble)
     assert result["dead letters"] == 0
     assert sum(result["answers"].values()) - 300 <= 120
     assert result["drain / ideal"] <= 1.4
+
+
+@pytest.mark.parametrize("rpm", [60, 600])
+def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(rpm: int) -> None:
+    trouble = Trouble(error_rate=0.0, outage=(30, 30 + HOUR))
+    result = played(Scenario("", uploads=rpm, rpm=rpm, trouble=trouble, extra_seconds=HOUR))
+
+    assert result["stored"] == result["paid"] == rpm
+    assert result["dead letters"] == 0
+    assert result["answers"]["5xx"] <= 30

@@ -12,14 +12,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from backdrop.errors import AccountFault, TryLater
+from backdrop.errors import AccountFault, CallFailed, GatewayBusy
 from backdrop.gateway import Answer, Gateway
 from backdrop.job import Job
 from backdrop.settings import Settings
 from tools.bench.played_table import PlayedTable, write_units
 from tools.bench.played_time import PlayedTime
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(12 * 80) + b"\0\0\0\0IEND\xae\x42\x60\x82"  # its end is looked for
 JPEG = b"\xff\xd8\xff" + bytes(29)
 
 SECONDS = {"dynamodb": 0.006, "s3 read": 0.025, "s3 write": 0.045, "sqs": 0.010, "events": 0.015, "fetch": 0.3}
@@ -309,7 +309,7 @@ class PlayedGateway(Gateway):
         if len(self._recent) >= self._rpm:
             self.answers["429"] += 1
             self._time.sleep(0.1)
-            raise TryLater(429, "too many", self._recent[0] + 60 - now)
+            raise GatewayBusy(429, "too many", retry_after=self._recent[0] + 60 - now)
         self._recent.append(now)
         if _within(since, self._trouble.empty_wallet):
             self.answers["402"] += 1
@@ -318,7 +318,7 @@ class PlayedGateway(Gateway):
         if _within(since, self._trouble.outage) or random.random() < self._trouble.error_rate:
             self.answers["5xx"] += 1
             self._time.sleep(1.0)
-            raise TryLater(503, "unavailable")
+            raise CallFailed(503, "unavailable")
         self._time.sleep(min(60.0, 4.0 + random.expovariate(1 / 8.0)))
         self.answers["200"] += 1
         return Answer(("https://results.test/" + "y" * 80,), (), "r" * 24, self._settings.price_per_image_usd)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
 DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
+KEEP_ANSWER_DAYS = 7
 HISTORY_LENGTH = 20
 _BATCH = 100  # keys of one BatchGetItem
 _BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
@@ -85,10 +86,14 @@ class Record:
     attempts: int = 0
     """Calls sent, answered or not."""
     strikes: int = 0
-    """Attempts that count against MaxAttempts: failed, and neither 429 nor unanswered nor the probe of a pause."""
+    """Calls that count against MaxAttempts: answered 408 or 5xx, and not the probe of a pause."""
     key_number: int = 0
-    replays: int = 0
-    """Replays of `call` that brought no answer about it."""
+    unanswered: int = 0
+    """How often `call` was sent and brought no complete answer."""
+    failure_request_id: str | None = None
+    """The gateway's id of the last answer to `call` that reported a failure."""
+    unsettled_images: int = 0
+    """Images of calls that may have been charged although nothing came of them."""
     faults: int = 0
     """Calls answered 403 or 404 while others' calls went through."""
     conflicts: int = 0
@@ -266,8 +271,11 @@ class Ledger:
         except ClientError as error:
             _refused_item(error)
 
-    def reopen(self, rejected: Record, owner: str, lease_seconds: float, replays: int) -> Record:
-        """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in."""
+    def reopen(self, rejected: Record, owner: str, lease_seconds: float, may_be_unanswered: int) -> Record:
+        """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in.
+
+        Of its call no more than `may_be_unanswered` sendings count as unanswered from here on.
+        """
         return self._put(
             rejected,
             {
@@ -276,7 +284,7 @@ class Ledger:
                 "lease_until": self._clock.now() + lease_seconds + LEASE_MARGIN_SECONDS,
                 "strikes": 0,
                 "faults": 0,
-                "replays": replays,
+                "unanswered": min(rejected.unanswered, may_be_unanswered),
                 "conflicts": 0,
                 "link_failures": 0,
                 "reason": None,
@@ -323,6 +331,18 @@ class Ledger:
         marks: dict[str, Any] = {name: {"S": value} for name, value in (cursor or {}).items()}
         self._client.put_item(TableName=self._table, Item=_CURSOR | marks)
 
+    def keep_answer(self, job_id: str, answer: bytes) -> None:
+        """Keep an answer of the gateway that held no image, for KEEP_ANSWER_DAYS; it may hold the prompt and links."""
+        expires_at = int(self._clock.now()) + KEEP_ANSWER_DAYS * 86400
+        self._client.put_item(
+            TableName=self._table,
+            Item={
+                "id": {"S": f"answer-{job_id}"},
+                "answer": {"B": answer},
+                "expires_at": {"N": str(expires_at)},
+            },
+        )
+
     def _put(self, old: Record, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> Record:
         now = self._clock.now()
         new = replace(old, updated_at=now, **changes)
@@ -368,6 +388,8 @@ def _record(item: dict[str, Any]) -> Record:
     values["call"] = Call(**call) if call else None
     values["state"] = State(values["state"])
     values["rejected_in"] = State(values["rejected_in"]) if values.get("rejected_in") else None
+    if "replays" in item:  # written by an earlier version: replays without an answer, the first call not counted
+        values["unanswered"] = int(item["replays"]["N"]) + (State.UNKNOWN in (values["state"], values["rejected_in"]))
     return Record(**values)
 
 

@@ -12,7 +12,7 @@ from backdrop.attempt import Attempt, Handed, best_effort
 from backdrop.aws_errors import in_short, is_throttled
 from backdrop.buying import buy, replay
 from backdrop.clock import iso_time
-from backdrop.errors import NotYet, Rejected, Superseded, Unreadable
+from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unreadable
 from backdrop.job import Job, Malformed, Purchase
 from backdrop.ledger import Record, State
 from backdrop.log import logger
@@ -46,7 +46,7 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     """
     logger.set_correlation_id(job.id)
     if job.is_skipped:
-        logger.info("skipped: a folder marker, an empty object or a prompt.txt", key=job.key)
+        logger.info("skipped: a folder marker, an empty object, a prompt.txt or a system's file", key=job.key)
         return Outcome(job, "SKIPPED")
     try:
         if not job.is_identified:
@@ -56,6 +56,9 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
         app.metrics.postponed(wait.reason)
         return Outcome(job, "WAITING", wait.due_at)
+    except EncodedKey as other:
+        logger.info("there is no such key; going on with it decoded", key=job.key)
+        return run(other.job, app, owner, ends_at)
     except Superseded as reason:
         logger.info("superseded", key=job.key, why=str(reason))
         return Outcome(job, State.SUPERSEDED)
@@ -94,13 +97,16 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
     record = app.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
         # Whoever moved it back asked for one replay, also under `park`.
-        record = app.ledger.reopen(record, owner, lease_seconds, replays=app.settings.replays_allowed - 1)
+        record = app.ledger.reopen(record, owner, lease_seconds, may_be_unanswered=app.settings.replays_allowed)
     if record.is_finished:
         return record
     attempt = Attempt(job, app, record, ends_at)
     try:
         try:
             return _go_on(attempt)
+        except EncodedKey:
+            attempt.let_go(0.0)  # not over: until the decoded key is claimed, this one's message leads there again
+            raise
         except Superseded:
             attempt.let_go(0.0, state=State.SUPERSEDED)
             raise
@@ -146,10 +152,14 @@ def _go_on(attempt: Attempt) -> Record:
         # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
         is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
         may_ask = is_fresh and record.attempts < attempt.app.settings.max_attempts
-        attempt.save(state=State.UNKNOWN, replays=0 if may_ask else 1)
+        attempt.save(state=State.UNKNOWN, unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed)
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
-        attempt.save(state=State.UNKNOWN)  # told once, however long it waits from here on
+        attempt.save(  # told once, however long it waits from here on
+            state=State.UNKNOWN,
+            unanswered=record.unanswered + 1,
+            unsettled_images=record.unsettled_images + record.images,
+        )
     inline: tuple[bytes, ...] = ()
     if attempt.record.state is State.UNKNOWN:
         inline = replay(attempt)

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import ARCHIVED, Kind, code_of, is_refused_by_kms_key, kind_of, status_of
-from backdrop.errors import Rejected, Superseded, Unreadable
+from backdrop.errors import EncodedKey, Rejected, Superseded, Unreadable
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
-from backdrop.job import Job, known_version
+from backdrop.job import Job, has_dot_segment, known_version
 from backdrop.ledger import Record
 from backdrop.request import MAX_IMAGES
 
@@ -55,13 +55,32 @@ class Storage:
         self._output_bucket = output_bucket
 
     def resolve(self, job: Job) -> Job:
-        """The job with the identity of the key's current object; as it is when it has one or the object is gone."""
-        current = None if job.is_identified else self._current(job)
-        if current is None:
+        """The job with the identity of the key's current object; as it is when it has one or the object is gone.
+
+        One that is skipped for its name is not looked at.
+        """
+        if job.is_identified or job.is_skipped:
             return job
-        version_id, etag, modified = identity(current)
-        size = current["ContentLength"] if "ContentLength" in current else current["Size"]
-        return replace(job, version_id=version_id, etag=etag, modified=modified, size=size)
+        entry = self._current_entry(job)
+        return (self._decoded(job) or job) if entry is None else _identified(job, entry)
+
+    def _decoded(self, job: Job) -> Job | None:
+        """The job under its key percent-decoded, when this very upload is there; None when it isn't.
+
+        Some emulators encode the keys of EventBridge events. AWS doesn't, so the key as it came is looked for first.
+        """
+        try:
+            key = unquote(job.key, errors="strict")
+        except UnicodeDecodeError:
+            return None
+        if key == job.key or has_dot_segment(key):
+            return None
+        head = self._head(job.bucket, key)
+        if head is None:
+            return None
+        found = _identified(replace(job, key=key), head)
+        is_same = found.version_id == job.version_id if job.version_id else found.etag == job.etag
+        return found if is_same else None
 
     def list_uploads(
         self, bucket: str, cursor: dict[str, str] | None, prefix: str = ""
@@ -81,14 +100,16 @@ class Storage:
     def inspect(self, job: Job) -> Upload:
         """Look at the upload's metadata and its first bytes.
 
-        Raises Superseded when it is deleted, empty or replaced by a newer version, Rejected with `too_large`,
-        `unsupported_media_type` or `unreadable`.
+        Raises EncodedKey when it is there under its key percent-decoded only, Superseded when it is deleted, empty or
+        replaced by a newer version, Rejected with `too_large`, `unsupported_media_type` or `unreadable`.
         """
         try:
             # Without VersionId: one look tells both what the upload is and whether it is still the current one.
             found = self._client.get_object(Bucket=job.bucket, Key=job.key, Range=f"bytes=0-{HEADER_BYTES - 1}")
         except ClientError as error:
             if status_of(error) == 404:
+                if decoded := self._decoded(job):
+                    raise EncodedKey(decoded) from None
                 raise Superseded("the object is gone") from None
             if status_of(error) == 416:
                 raise Superseded("the object is empty") from None
@@ -196,12 +217,26 @@ class Storage:
 
     def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
         """Whether the stored result's upload came after the record's."""
-        modified = float(theirs.get("source-modified", 0))
-        if modified < record.source_modified:
-            return False
-        # On a tie, for LastModified has whole seconds, and when theirs was deleted, the current version has the word.
-        current = self._head(record.bucket, record.key)
-        return current is None or not _is(current, record)
+        # The current version has the word, whatever its date: S3 dates a multipart object by its initiation.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+        current = self._current(record)
+        if current is not None and current in (record.id, theirs.get("job-id")):
+            return current != record.id
+        # LastModified has whole seconds, and a tie leaves what is there.
+        return float(theirs.get("source-modified", 0)) >= record.source_modified
+
+    def _current(self, record: Record) -> str | None:
+        """The job id of what is now under the record's key; None when it is deleted or can't be told."""
+        try:
+            head = self._head(record.bucket, record.key)
+        except ClientError as error:
+            if status_of(error) == 400:  # encrypted with its uploader's own key, so neither of those that were read
+                return None
+            raise
+        if head is None:
+            return None
+        version_id, etag, modified = identity(head)
+        return Job(record.bucket, record.key, version_id, etag, modified=modified).id
 
     def _unreadable(self, bucket: str, key: str, error: ClientError) -> Unreadable | None:
         """Why S3 will not give an object to the functions; None when its answer to a GET doesn't say that."""
@@ -238,14 +273,14 @@ class Storage:
         return head is not None and str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
 
     def _is_current(self, job: Job) -> bool:
-        current = self._current(job)
+        current = self._current_entry(job)
         if current is None:
             return False
         if job.version_id and "VersionId" not in current:  # of a listing, which names no versions
             return job.etag in (None, current["ETag"].strip('"'))
         return _is(current, job)
 
-    def _current(self, job: Job) -> Any | None:
+    def _current_entry(self, job: Job) -> Any | None:
         """The key's current object as HEAD tells it or, where that takes the uploader's own key, a listing."""
         try:
             return self._head(job.bucket, job.key)
@@ -269,6 +304,12 @@ def identity(entry: Any) -> tuple[str | None, str, int | None]:
     """Version id, etag and, where there is no version id, the time of the write, of a listing's entry or an answer."""
     version_id = known_version(entry.get("VersionId"))
     return version_id, entry["ETag"].strip('"'), None if version_id else int(entry["LastModified"].timestamp())
+
+
+def _identified(job: Job, entry: Any) -> Job:
+    version_id, etag, modified = identity(entry)
+    size = entry["ContentLength"] if "ContentLength" in entry else entry["Size"]  # the latter: of a listing
+    return replace(job, version_id=version_id, etag=etag, modified=modified, size=size)
 
 
 def _is(entry: Any, upload: Job | Record) -> bool:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from backdrop.job import Job, from_message
-from tools.cli.deployment import THREADS, Deployment
-from tools.cli.forecast import in_words, offer
-from tools.cli.options import Setting, common, spending
-from tools.cli.progress import bar, side_by_side
-from tools.cli.uploads import asks_for, records_of
-from tools.page import counted
+from backdrop_cli.deployment import THREADS, Deployment
+from backdrop_cli.forecast import in_words, offer
+from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.page import counted
+from backdrop_cli.progress import bar, side_by_side
+from backdrop_cli.uploads import asks_for, records_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef

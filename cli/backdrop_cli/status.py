@@ -13,11 +13,11 @@ from rich.table import Table
 
 from backdrop.clock import iso_time
 from backdrop.reconcile import OLDEST_SECONDS
-from tools.cli.deployment import Deployment
-from tools.cli.forecast import PaceNow, Quote, duration, pace_now, quote
-from tools.cli.options import Setting, common
-from tools.cli.uploads import Stage, prefix_of, seen, still_to_buy
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
+from backdrop_cli.options import Setting, common
+from backdrop_cli.page import counted, dollars
+from backdrop_cli.uploads import Stage, prefix_of, seen, still_to_buy
 
 WATCH_SECONDS = 2.0
 

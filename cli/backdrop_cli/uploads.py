@@ -13,7 +13,7 @@ from backdrop.job import Job
 from backdrop.ledger import Record, State
 from backdrop.reconcile import is_over, is_stuck
 from backdrop.storage import Listed
-from tools.cli.deployment import THREADS, Deployment
+from backdrop_cli.deployment import THREADS, Deployment
 
 _GONE = "gone meanwhile"
 

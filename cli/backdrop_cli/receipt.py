@@ -11,9 +11,9 @@ import click
 
 from backdrop.clock import iso_time
 from backdrop.ledger import Record
-from tools.cli.deployment import Deployment
-from tools.cli.options import Setting, common
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.options import Setting, common
+from backdrop_cli.page import counted, dollars
 
 COLUMNS = ("paid_at", "key", "version_id", "state", "images", "cost_usd", "model", "request_id", "job_id", "outputs")
 

@@ -7,8 +7,8 @@ from typing import Any
 from backdrop.clock import utc_day
 from backdrop.pace import HEADROOM, PACE_ID
 from backdrop.settings import Settings
-from tools.cli.deployment import Deployment
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.page import counted, dollars
 
 _DAY = 86400
 

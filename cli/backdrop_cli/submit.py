@@ -19,15 +19,15 @@ from backdrop.ledger import Record, State
 from backdrop.reconcile import enqueue
 from backdrop.request import MAX_IMAGES
 from backdrop.storage import identity
-from tools.cli.deployment import THREADS, Deployment
-from tools.cli.failures import ADVICE
-from tools.cli.follow import fetch, follow
-from tools.cli.forecast import PaceNow, in_words, offer
-from tools.cli.options import Setting, common, spending
-from tools.cli.photos import Found, Photo, find
-from tools.cli.progress import bar, side_by_side
-from tools.cli.uploads import Stage, records_of, stage_of, still_to_buy
-from tools.page import counted, dollars
+from backdrop_cli.deployment import THREADS, Deployment
+from backdrop_cli.failures import ADVICE
+from backdrop_cli.follow import fetch, follow
+from backdrop_cli.forecast import PaceNow, in_words, offer
+from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.page import counted, dollars
+from backdrop_cli.photos import Found, Photo, find
+from backdrop_cli.progress import bar, side_by_side
+from backdrop_cli.uploads import Stage, records_of, stage_of, still_to_buy
 
 ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
 REPLACED = "replaced"

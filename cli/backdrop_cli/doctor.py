@@ -14,16 +14,16 @@ from rich.text import Text
 
 from backdrop.gateway import PATHS, is_key
 from backdrop.ledger import Record, State
-from tools.cli.deployment import Deployment
-from tools.cli.failures import ADVICE
-from tools.cli.follow import fetch, follow
-from tools.cli.forecast import PaceNow, duration, pace_now
-from tools.cli.options import Setting, common, harmless
-from tools.cli.photos import Photo
-from tools.cli.submit import upload
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.failures import ADVICE
+from backdrop_cli.follow import fetch, follow
+from backdrop_cli.forecast import PaceNow, duration, pace_now
+from backdrop_cli.options import Setting, common, harmless
+from backdrop_cli.page import counted, dollars
+from backdrop_cli.photos import Photo
+from backdrop_cli.submit import upload
 
-SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "mug.jpg"
+SAMPLE = Path(__file__).with_name("sample") / "mug.jpg"
 PROMPT = "a marble kitchen counter in soft morning light"
 GATEWAY_SECONDS = 10.0
 LOW_WALLET_IMAGES = 100
