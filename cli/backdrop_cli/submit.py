@@ -12,12 +12,13 @@ from uuid import uuid4
 import click
 from botocore.exceptions import ClientError, HTTPClientError
 
+from backdrop.aws_errors import status_of
 from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.ledger import Record, State
 from backdrop.reconcile import enqueue
 from backdrop.request import MAX_IMAGES
-from backdrop.storage import identity, status_of
+from backdrop.storage import identity
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import fetch, follow

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import click
-from botocore.exceptions import ClientError
 
 from backdrop.errors import Rejected, Superseded
 from backdrop.inspection import inspect
@@ -16,7 +15,7 @@ from backdrop.reconcile import is_over, is_stuck
 from backdrop.storage import Listed
 from backdrop_cli.deployment import THREADS, Deployment
 
-_GONE, _ARCHIVED = "gone meanwhile", "in an archive"
+_GONE = "gone meanwhile"
 
 
 class Stage(StrEnum):
@@ -67,10 +66,6 @@ def asks_for(deployment: Deployment, job: Job) -> tuple[int, str]:
         return 0, rejected.code
     except Superseded:
         return 0, _GONE
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "InvalidObjectState":
-            raise
-        return 0, _ARCHIVED
     return request.n, ""
 
 

@@ -253,7 +253,7 @@ def test_what_can_not_be_read_or_can_not_succeed_is_invalid_and_the_rest_is_quot
     found = json.loads(CliRunner().invoke(cli, ["quote", "--json"], obj=setting).stdout)
 
     assert (found["new"], found["images"], found["cost_usd"]) == (1, 3, 0.09)
-    assert found["invalid_by_reason"] == {"invalid_option": 1, "in an archive": 1, "missing_prompt": 1}
+    assert found["invalid_by_reason"] == {"invalid_option": 1, "unreadable": 1, "missing_prompt": 1}
 
 
 def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: World, photo: bytes) -> None:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from backdrop.log import logger
-from tools.bench.played_aws import Trouble
+from tools.bench.played_aws import NEW_TABLE_UNITS_A_SECOND, Trouble
 from tools.bench.scale import HOUR, Scenario, played
 
 
@@ -21,6 +21,16 @@ def test_a_thousand_uploads_at_once_are_paid_once_each_in_few_invocations() -> N
     assert result["dead letters"] == 0
     assert result["answers"].get("429", 0) == 0
     assert result["invocations"] <= 2.5
+
+
+def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
+    """A tenth of ten thousand uploads, and of what a new table takes."""
+    result = played(Scenario("", uploads=1000, rpm=600, table_units_a_second=NEW_TABLE_UNITS_A_SECOND / 10))
+
+    assert result["writes refused"] > 0
+    assert result["unforeseen"] == 0
+    assert result["stored"] == result["paid"] == 1000
+    assert result["dead letters"] == 0
 
 
 def test_uploads_whose_calls_failed_do_not_look_for_a_slot_again_and_again() -> None:

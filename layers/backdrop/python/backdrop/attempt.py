@@ -50,10 +50,14 @@ class Attempt:
     def wait(self, wait: NotYet, **changes: Any) -> NoReturn:
         """Write `changes`, leave the upload until it is due, and raise `wait`."""
         self.let_go(wait.due_at, **changes)
+        self.tell_wait()
+        raise wait
+
+    def tell_wait(self) -> None:
+        """Tell how long the upload has been waiting."""
         now = self.app.clock.now()
         paid_seconds = now - self.record.paid_at if self.record.paid_at else 0.0
         self.app.metrics.waiting(now - self.record.created_at, paid_seconds)
-        raise wait
 
     def let_go(self, due_at: float, **changes: Any) -> None:
         """Release the upload until `due_at`."""

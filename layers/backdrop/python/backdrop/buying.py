@@ -13,6 +13,7 @@ from backdrop.errors import (
     AnsweredError,
     GatewayBusy,
     GatewayError,
+    KeyThrottled,
     NeverSent,
     NoImage,
     NotYet,
@@ -20,14 +21,17 @@ from backdrop.errors import (
     Paused,
     Refused,
     Superseded,
+    Throttled,
     Turn,
     Unchanged,
+    Unreadable,
 )
 from backdrop.inspection import fingerprint, inspect
 from backdrop.job import Purchase
 from backdrop.ledger import Call, State
 from backdrop.log import logger
 from backdrop.pace import PROBE_SECONDS, Slot
+from backdrop.queues import THROTTLED_SECONDS, backoff
 from backdrop.storage import LINK_SECONDS
 
 RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't say how long
@@ -91,6 +95,10 @@ def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
     """A slot, and when its call is to leave."""
     app, now = attempt.app, attempt.app.clock.now()
     try:
+        app.gateway.have_key()  # before there is a slot that would be lost
+    except KeyThrottled as error:
+        attempt.wait(Throttled(str(error), now + backoff(2, *THROTTLED_SECONDS)))
+    try:
         if attempt.ends_at - now < app.settings.gateway_timeout_seconds + STORING_SECONDS:
             raise Turn(now)  # too little time is left in this invocation
         slot = app.pace.take(images, attempt.record.turn_at)
@@ -146,8 +154,9 @@ def _photo(attempt: Attempt, call: Call, slot: Slot, is_replay: bool) -> bytes:
         return attempt.app.storage.read(attempt.job)
     except Exception as error:
         attempt.app.pace.give_back(slot)
-        if is_replay and isinstance(error, Superseded):
-            raise outcome_unknown(attempt.record, "the photo is gone, so the call can't be sent again") from None
+        if is_replay and isinstance(error, Superseded | Unreadable):
+            why = "is gone" if isinstance(error, Superseded) else "can't be read any more"
+            raise outcome_unknown(attempt.record, f"the photo {why}, so the call can't be sent again") from None
         raise
 
 
@@ -185,6 +194,8 @@ def _tell_pace(attempt: Attempt, call: FailedCall, slot: Slot) -> bool:
     if isinstance(error, AnsweredError):
         reason = f"{error.status} {error.code}".strip()
     with best_effort("tell the pace keeper"):
+        if isinstance(error, KeyThrottled):
+            return False  # it says nothing about the gateway
         if isinstance(error, NoImage | Refused):
             pace.answered(slot)
         elif isinstance(error, AccountFault):

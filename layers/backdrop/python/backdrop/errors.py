@@ -4,14 +4,17 @@
     ├── NotYet              nothing is wrong: come back at a time that is known
     │   ├── Turn            no slot is free: the upload's place in line
     │   ├── Paused          the account or the gateway is at fault, and all calls wait
-    │   └── DailyLimitReached
+    │   ├── DailyLimitReached
+    │   └── Throttled       AWS asks for fewer requests
     ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
+    │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
     │   └── EncodedKey      its event named it by a percent-encoded key: go on under the other
     ├── Unchanged           the result that is there was made from the very same: nothing to buy
     ├── NotConfigured       a setting of the function is missing or makes no sense
     ├── GatewayError        what one gateway call came to
     │   ├── NeverSent       no connection was made                      → not charged
+    │   │   └── KeyThrottled    SSM asks for fewer requests for the gateway key
     │   ├── GatewayBusy     429, or a proxy that did not reach it       → not charged
     │   ├── AccountFault    401 to 404, or no money: key, wallet, model → not charged
     │   ├── Refused         400, 409, 413, 415, 422: this very request  → not charged
@@ -69,6 +72,12 @@ class DailyLimitReached(NotYet):
     reason = "daily_limit"
 
 
+class Throttled(NotYet):
+    """AWS asks for fewer requests."""
+
+    reason = "throttled"
+
+
 @dataclass(frozen=True)
 class Reason:
     """Why an upload was dead-lettered: the `reason` of a dead letter. README "Failures" lists the codes."""
@@ -89,6 +98,14 @@ class Rejected(BackdropError):
         self.message = message
         self.http_status = http_status
         self.billed: Billed = billed
+
+
+class Unreadable(Rejected):
+    """S3 will not give an object to the functions; `may_pass` when that is up to a KMS key, whose state may change."""
+
+    def __init__(self, message: str, http_status: int, *, may_pass: bool = False) -> None:
+        super().__init__("unreadable", message, http_status)
+        self.may_pass = may_pass
 
 
 class Superseded(BackdropError):
@@ -121,6 +138,10 @@ class GatewayError(BackdropError):
 
 class NeverSent(GatewayError):
     """No connection was made, so nothing can have been charged."""
+
+
+class KeyThrottled(NeverSent):
+    """SSM asks for fewer requests, so the gateway key is not at hand."""
 
 
 class AnsweredError(GatewayError):

@@ -23,6 +23,7 @@ from backdrop.errors import (
     FailureFacts,
     GatewayBusy,
     GatewayError,
+    KeyThrottled,
     NeverSent,
     NoImage,
     OutcomeUnknown,
@@ -114,6 +115,15 @@ class Gateway:
         if route == "edits-multipart":
             link_dies_at = _NEVER  # there is none
         return Call(idempotency_key, route, json.dumps(fields), link_dies_at, now)
+
+    def have_key(self) -> None:
+        """Read the key if it is not at hand. Raises KeyThrottled; what else is wrong with it, the call will tell."""
+        try:
+            self._api_key(False)
+        except KeyThrottled:
+            raise
+        except NeverSent:
+            pass
 
     def send(self, call: Call, photo: bytes, seconds: float) -> Answer:
         """Make one call; `photo` is sent by a file upload only. Raises a GatewayError that says what is known."""

@@ -6,13 +6,14 @@ import json
 from backdrop.errors import Rejected
 from backdrop.job import Job
 from backdrop.prompts import FolderPrompts
-from backdrop.request import Request, read_request
+from backdrop.request import Request, check_segments, read_request
 from backdrop.settings import Settings
 from backdrop.storage import Storage, Upload
 
 
 def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
     """The upload and what it asks for, checked. Raises Superseded, or Rejected with why it can't succeed."""
+    check_segments(job.key)
     upload = storage.inspect(job)
     request = read_request(
         upload.metadata,

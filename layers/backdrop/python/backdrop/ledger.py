@@ -21,7 +21,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from backdrop.clock import Clock, iso_time
-from backdrop.errors import NotYet
+from backdrop.errors import NotYet, Throttled
 from backdrop.job import Job, Purchase
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again
 KEEP_ANSWER_DAYS = 7
 HISTORY_LENGTH = 20
 _BATCH = 100  # keys of one BatchGetItem
+_BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
 
 
@@ -138,6 +139,11 @@ class Record:
     def noting(self, now: float, what: str) -> tuple[str, ...]:
         """The history with one more line, the oldest dropped."""
         return (*self.history, f"{iso_time(now)} {what}")[-HISTORY_LENGTH:]
+
+    def noting_once(self, now: float, what: str) -> tuple[str, ...]:
+        """As `noting`, but what the last line says already is not said again: it tells since when."""
+        is_there = self.history and self.history[-1].partition(" ")[2] == what
+        return self.history if is_there else self.noting(now, what)
 
 
 class Ledger:
@@ -301,15 +307,23 @@ class Ledger:
         )
 
     def known(self, ids: list[str]) -> dict[str, Record]:
-        """The records of up to a thousand uploads, by id; those that the ledger doesn't know are left out."""
+        """The records of up to a thousand uploads, by id; those that the ledger doesn't know are left out.
+
+        Raises Throttled when DynamoDB hands out too few of them.
+        """
         found: dict[str, Record] = {}
         for start in range(0, len(ids), _BATCH):
             wanted: Any = {self._table: {"Keys": [{"id": {"S": job_id}} for job_id in ids[start : start + _BATCH]]}}
-            while wanted:
+            for seconds in _BATCH_RETRY_SECONDS:
+                self._clock.sleep_until(self._clock.now() + seconds)
                 answer = self._client.batch_get_item(RequestItems=wanted)
                 records = (_record(item) for item in answer["Responses"].get(self._table, []))
                 found.update((record.id, record) for record in records)
                 wanted = answer.get("UnprocessedKeys")
+                if not wanted:
+                    break
+            else:
+                raise Throttled("DynamoDB asks for fewer reads", self._clock.now())
         return found
 
     def all(self) -> Iterator[Record]:

@@ -22,8 +22,9 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
+from backdrop.aws_errors import is_throttled
 from backdrop.clock import Clock, utc_day
-from backdrop.errors import DailyLimitReached, NotYet, Paused, Turn
+from backdrop.errors import DailyLimitReached, NotYet, Paused, Throttled, Turn
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,7 +44,6 @@ EARLY_PAUSE_SECONDS = 420.0
 EARLY_LOOK_SECONDS = (20.0, 40.0)
 LATE_LOOK_SECONDS = (600.0, 900.0)
 _RACES = 12
-_TOO_MANY_WRITES = {"ProvisionedThroughputExceededException", "ThrottlingException"}
 _SECOND = 1_000_000  # microseconds
 
 
@@ -88,11 +88,11 @@ class Pace:
                 if slot is not None:
                     return slot
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _TOO_MANY_WRITES:
+            if not is_throttled(error):
                 raise
         # Too many at once for one item.
         due_at = self._clock.now() + random.uniform(*CROWD_SECONDS)
-        raise Turn(due_at) if turn_at else NotYet("too many uploads at once", due_at)
+        raise Turn(due_at) if turn_at else Throttled("too many uploads at once", due_at)
 
     def look(self) -> None:
         """Read the item; a new worker's first look also sets its clock."""

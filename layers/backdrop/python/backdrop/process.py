@@ -9,13 +9,17 @@ from typing import Any
 
 from backdrop.app import App
 from backdrop.attempt import Attempt, Handed, best_effort
+from backdrop.aws_errors import in_short, is_throttled
 from backdrop.buying import buy, replay
 from backdrop.clock import iso_time
-from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unchanged
+from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unchanged, Unreadable
 from backdrop.job import Job, Malformed, Purchase
 from backdrop.ledger import Record, State
 from backdrop.log import logger
 from backdrop.storing import LINK_LIFE_SECONDS, store
+
+KEY_PATIENCE_SECONDS = 180.0  # since the first look; grants and the states of KMS keys take minutes to be known
+KEY_RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -109,15 +113,32 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
         except Unchanged as unchanged:
             attempt.let_go(0.0, state=State.UNCHANGED, outputs=unchanged.outputs)
             return attempt.record
+        except Unreadable as unreadable:
+            now = app.clock.now()
+            if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
+                attempt.wait(NotYet(str(unreadable), now + KEY_RETRY_SECONDS))
+            return attempt.reject(unreadable)
         except Rejected as rejected:
             return attempt.reject(rejected)
     except (NotYet, Superseded, Handed):
         raise
-    except Exception:
-        # Without this the next try would wait for the lease. CALLING stays CALLING, so nothing is forgotten.
-        with best_effort("give back the lease"):
-            app.ledger.release(attempt.record, app.clock.now())
+    except Exception as error:
+        _interrupted(attempt, error)
         raise
+
+
+def _interrupted(attempt: Attempt, error: Exception) -> None:
+    """Leave the upload as far as it came, and write down what is in its way: it may be there for long.
+
+    CALLING stays CALLING, so nothing is forgotten. Without this the next try would wait for the lease.
+    """
+    now = attempt.app.clock.now()
+    history = attempt.record.history
+    if not is_throttled(error):
+        history = attempt.record.noting_once(now, f"interrupted: {in_short(error)}")
+    attempt.tell_wait()
+    with best_effort("give back the lease"):
+        attempt.let_go(now, history=history)
 
 
 def _record_travelled_purchase(job: Job, purchase: Purchase, app: App) -> None:

@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote
 
 from botocore.exceptions import ClientError
 
-from backdrop.errors import EncodedKey, Rejected, Superseded
+from backdrop.aws_errors import ARCHIVED, Kind, code_of, is_refused_by_kms_key, kind_of, status_of
+from backdrop.errors import EncodedKey, Rejected, Superseded, Unreadable
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
 from backdrop.job import Job, has_dot_segment, known_version
 from backdrop.ledger import Record
@@ -63,8 +64,8 @@ class Storage:
         """
         if job.is_identified or job.is_skipped:
             return job
-        head = self._head(job.bucket, job.key)
-        return (self._decoded(job) or job) if head is None else _identified(job, head)
+        entry = self._current_entry(job)
+        return (self._decoded(job) or job) if entry is None else _identified(job, entry)
 
     def _decoded(self, job: Job) -> Job | None:
         """The job under its key percent-decoded, when this very upload is there; None when it isn't.
@@ -103,7 +104,7 @@ class Storage:
         """Look at the upload's metadata and its first bytes.
 
         Raises EncodedKey when it is there under its key percent-decoded only, Superseded when it is deleted, empty or
-        replaced by a newer version, Rejected with `too_large` or `unsupported_media_type`.
+        replaced by a newer version, Rejected with `too_large`, `unsupported_media_type` or `unreadable`.
         """
         try:
             # Without VersionId: one look tells both what the upload is and whether it is still the current one.
@@ -115,6 +116,10 @@ class Storage:
                 raise Superseded("the object is gone") from None
             if status_of(error) == 416:
                 raise Superseded("the object is empty") from None
+            if unreadable := self._unreadable(job.bucket, job.key, error):
+                if not self._is_current(job):
+                    raise Superseded("another object has replaced it") from None
+                raise unreadable from None
             raise
         with found["Body"] as body:
             start = body.read(HEADER_BYTES)
@@ -161,17 +166,22 @@ class Storage:
         return self._client.generate_presigned_url("get_object", Params=_exact(job), ExpiresIn=LINK_SECONDS)
 
     def read(self, job: Job) -> bytes:
-        """The photo itself, for the file upload route. Raises Superseded when this version is gone."""
+        """The photo itself, for the file upload route. Raises Superseded when this version is gone, Unreadable."""
         try:
             with self._client.get_object(**_exact(job))["Body"] as body:
                 return body.read()
         except ClientError as error:
             if status_of(error) == 404:
                 raise Superseded("the object is gone") from None
+            if unreadable := self._unreadable(job.bucket, job.key, error):
+                raise unreadable from None
             raise
 
     def read_start(self, bucket: str, key: str, most: int) -> bytes:
-        """The first bytes of a key's current object, `most` at most; none when it is empty or there is no object."""
+        """The first bytes of a key's current object, `most` at most; none when it is empty or there is no object.
+
+        Raises Unreadable.
+        """
         if len(key.encode()) > MAX_KEY_BYTES:
             return b""  # S3 refuses to look for it
         try:
@@ -179,6 +189,8 @@ class Storage:
         except ClientError as error:
             if status_of(error) in (404, 416):  # 416: an empty object has no first byte
                 return b""
+            if unreadable := self._unreadable(bucket, key, error):
+                raise unreadable from None
             raise
         with found["Body"] as body:
             return body.read(most)
@@ -258,6 +270,59 @@ class Storage:
         version_id, etag, modified = identity(head)
         return Job(record.bucket, record.key, version_id, etag, modified=modified).id
 
+    def _unreadable(self, bucket: str, key: str, error: ClientError) -> Unreadable | None:
+        """Why S3 will not give an object to the functions; None when its answer to a GET doesn't say that."""
+        code, status = code_of(error), status_of(error)
+        if kind_of(error) is not Kind.OBJECT:
+            if (code, status) != ("AccessDenied", 403) or not self._is_of_a_kms_key(bucket, key):
+                return None
+        elif code == ARCHIVED:
+            where = error.response.get("AccessTier") or error.response.get("StorageClass") or "an archive"
+            message = f"{key} is archived ({where}): restore it and move this letter back, or upload it again"
+            return Unreadable(message, status)
+        elif not is_refused_by_kms_key(code):
+            message = f"{key} is encrypted with a key that only its uploader has (SSE-C): upload it again without one"
+            return Unreadable(message, status)
+        return Unreadable(
+            f"S3 may not use the KMS key that {key} is encrypted with ({code}): let the functions' roles use the key,"
+            " or enable it, and move this letter back; or upload it again without that key",
+            status,
+            may_pass=True,
+        )
+
+    def _is_of_a_kms_key(self, bucket: str, key: str) -> bool:
+        """Whether a GET that was forbidden may only have lacked the object's KMS key.
+
+        Both take s3:GetObject; a HEAD doesn't decrypt.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        """
+        try:
+            head = self._head(bucket, key)
+        except ClientError as error:
+            if kind_of(error) is not Kind.STACK:
+                raise
+            return False
+        return head is not None and str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+
+    def _is_current(self, job: Job) -> bool:
+        current = self._current_entry(job)
+        if current is None:
+            return False
+        if job.version_id and "VersionId" not in current:  # of a listing, which names no versions
+            return job.etag in (None, current["ETag"].strip('"'))
+        return _is(current, job)
+
+    def _current_entry(self, job: Job) -> Any | None:
+        """The key's current object as HEAD tells it or, where that takes the uploader's own key, a listing."""
+        try:
+            return self._head(job.bucket, job.key)
+        except ClientError as error:
+            if status_of(error) not in (400, 403):
+                raise
+        # The first of the keys that begin like this one is this one.
+        found = self._client.list_objects_v2(Bucket=job.bucket, Prefix=job.key, MaxKeys=1).get("Contents", [])
+        return next((entry for entry in found if entry["Key"] == job.key), None)
+
     def _head(self, bucket: str, key: str) -> Any | None:
         try:
             return self._client.head_object(Bucket=bucket, Key=key)
@@ -275,7 +340,8 @@ def identity(entry: Any) -> tuple[str | None, str, int | None]:
 
 def _identified(job: Job, entry: Any) -> Job:
     version_id, etag, modified = identity(entry)
-    return replace(job, version_id=version_id, etag=etag, modified=modified, size=entry["ContentLength"])
+    size = entry["ContentLength"] if "ContentLength" in entry else entry["Size"]  # the latter: of a listing
+    return replace(job, version_id=version_id, etag=etag, modified=modified, size=size)
 
 
 def _is(entry: Any, upload: Job | Record) -> bool:
@@ -302,8 +368,3 @@ def _metadata(record: Record) -> dict[str, str]:
     if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         del metadata["source-key"]  # a long key outside ASCII triples when it is encoded
     return metadata
-
-
-def status_of(error: ClientError) -> int:
-    """The HTTP status of what S3 refused."""
-    return error.response["ResponseMetadata"]["HTTPStatusCode"]
