@@ -312,8 +312,8 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
 
         def tell(ended: list[Record], pace: PaceNow) -> None:
             list(pool.map(fetched, ended))
-            if pace.paused_since:
-                step(0, f"Paused ({pace.pause_in_words})")
+            if pace.is_blocked:
+                step(0, f"Waiting: {pace.block_in_words(deployment.clock.now())}")
             elif 0 < deployment.settings.daily_image_limit <= pace.bought_today:
                 step(0, "Until tomorrow (DailyImageLimit)")
             else:

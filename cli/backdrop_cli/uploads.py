@@ -51,6 +51,15 @@ def stage_of(record: Record | None, now: float) -> Stage:
     return Stage.STUCK if is_stuck(record, now) else Stage.WAITING
 
 
+def waits_for(record: Record, now: float) -> str:
+    """What an upload that waits is waiting for, as far as its record tells."""
+    if record.paid_at:
+        return "for its paid result"
+    if record.turn_at > now:
+        return "for its turn"
+    return "after a failed call" if record.attempts else "for the pace"
+
+
 def still_to_buy(record: Record | None) -> int:
     """How many images an upload that is not over will buy; 1 while the ledger doesn't know."""
     if record and (record.paid_at or record.state is State.REJECTED):  # the latter: only its letter is missing
