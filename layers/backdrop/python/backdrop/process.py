@@ -104,9 +104,6 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
     try:
         try:
             return _go_on(attempt)
-        except EncodedKey:
-            attempt.let_go(0.0)  # not over: until the decoded key is claimed, this one's message leads there again
-            raise
         except Superseded:
             attempt.let_go(0.0, state=State.SUPERSEDED)
             raise
