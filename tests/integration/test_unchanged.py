@@ -1,4 +1,4 @@
-"""A photo that is written again just as it was is not bought again, as long as its result is there.
+"""Row 76: a photo that is written again just as it was is not bought again, as long as its result is there.
 
 Cases: sync after touch. Second opinion: rclone, `aws s3 sync` and mounted buckets bought touched files again.
 """

@@ -1,4 +1,4 @@
-"""While no call gets through, the command line names the last refusal, and promises no time."""
+"""Row 77: while no call gets through, the command line names the last refusal, and promises no time."""
 
 import json
 from pathlib import Path
