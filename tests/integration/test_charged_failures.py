@@ -221,7 +221,7 @@ def test_origin_not_reached_is_bought_once(environment: pytest.MonkeyPatch, worl
 def test_an_account_without_money_pauses_all_calls_whatever_the_status(
     world: World, photo: bytes, status: int, error: dict[str, Any]
 ) -> None:
-    """Row 72. Cases: quota behind a 429. Second opinion: `billing_hard_limit_reached` with 400 dead-lettered everything."""
+    """Row 72. Cases: quota behind a 429. Second opinion: `billing_hard_limit_reached` with 400."""
     body = json.dumps({"error": {"message": "Pay first.", **error}})
     world.gateway.faults([{"kind": "status", "status": status, "body": body, "times": 0}])
     for number in range(5):
