@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from rich.text import Text
 
 from backdrop.gateway import PATHS, is_key
-from backdrop.ledger import Record, State
+from backdrop.upload import Record, State
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import fetch, follow

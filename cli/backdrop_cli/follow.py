@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
-from backdrop.job import Job
-from backdrop.ledger import Record
-from backdrop.reconcile import is_over
 from backdrop.storage import RESULT_SUFFIX
+from backdrop.upload import Job, Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, pace_now
 from backdrop_cli.uploads import records_of
@@ -38,7 +36,7 @@ def follow(
     begun_at = time.monotonic()
     while pending and time.monotonic() < begun_at + seconds:
         known = records_of(deployment, pending)
-        ended = [record for record in known.values() if is_over(record)]
+        ended = [record for record in known.values() if record.is_over]
         over = {record.id for record in ended}
         if time.monotonic() - begun_at > UNKNOWN_SECONDS:
             gone |= {job_id for job_id in set(pending) - known.keys() if _is_gone(deployment, by_id[job_id])}

@@ -13,9 +13,9 @@ import click
 
 from backdrop.errors import Rejected
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
-from backdrop.job import PROMPT_FILE, has_dot_segment, is_no_photo
 from backdrop.request import clean_prompt, read_request
 from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES, RESULT_SUFFIX
+from backdrop.upload import PROMPT_FILE, has_dot_segment, is_no_photo
 
 _RESULT = re.compile(f"(?P<photo>.+?){RESULT_SUFFIX}", re.DOTALL)
 _PHOTO = re.compile(r".+\.(jpe?g|png|webp)", re.IGNORECASE | re.DOTALL)

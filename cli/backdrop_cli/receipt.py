@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from backdrop.clock import iso_time
-from backdrop.ledger import Record
+from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import Setting, common
 from backdrop_cli.page import counted, dollars

@@ -14,11 +14,10 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from backdrop.aws_errors import status_of
 from backdrop.errors import Rejected
-from backdrop.job import PROMPT_FILE, Job, known_version
-from backdrop.ledger import Record, State
 from backdrop.reconcile import enqueue
 from backdrop.request import MAX_IMAGES
 from backdrop.storage import identity
+from backdrop.upload import PROMPT_FILE, Job, Record, State, known_version
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import fetch, follow

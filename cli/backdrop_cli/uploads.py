@@ -9,10 +9,8 @@ import click
 
 from backdrop.errors import Rejected, Superseded
 from backdrop.inspection import inspect
-from backdrop.job import Job
-from backdrop.ledger import Record, State
-from backdrop.reconcile import is_over, is_stuck
 from backdrop.storage import Listed
+from backdrop.upload import Job, Record, State
 from backdrop_cli.deployment import THREADS, Deployment
 
 _GONE = "gone meanwhile"
@@ -44,11 +42,11 @@ def stage_of(record: Record | None, now: float) -> Stage:
     """The stage behind a record."""
     if record is None or record.state is State.SUPERSEDED:  # current after all, so its successor was deleted
         return Stage.NEW
-    if is_over(record):
+    if record.is_over:
         return Stage.FAILED if record.state is State.REJECTED else Stage.DONE
     if record.lease_until > now:
         return Stage.RUNNING
-    return Stage.STUCK if is_stuck(record, now) else Stage.WAITING
+    return Stage.STUCK if record.is_stuck(now) else Stage.WAITING
 
 
 def waits_for(record: Record, now: float) -> str:

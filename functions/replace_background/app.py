@@ -4,8 +4,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from backdrop.events_in import from_event
 from backdrop.handling import ends_at, new_owner, summary, try_again_in
-from backdrop.job import from_event
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, identified, run
 from backdrop.wiring import app, prepare

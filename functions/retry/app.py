@@ -7,8 +7,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.app import App
 from backdrop.aws_errors import in_short
+from backdrop.events_in import from_message
 from backdrop.handling import ends_at, new_owner, try_again_in
-from backdrop.job import from_message
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, identified, run
 from backdrop.wiring import app, prepare

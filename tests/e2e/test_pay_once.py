@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backdrop.job import Job
+from backdrop.upload import Job
 from tests.e2e.deployed import Deployed
 from tests.integration.world import s3_event
 from tools.local_stack import LocalStack, until

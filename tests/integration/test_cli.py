@@ -14,9 +14,8 @@ from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 from moto.backends import get_backend
 
-from backdrop.job import Job
-from backdrop.ledger import State
 from backdrop.settings import Settings
+from backdrop.upload import Job, State
 from backdrop_cli import submit as submit_module
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
@@ -199,7 +198,7 @@ def test_a_photo_that_is_there_unnoticed_is_enqueued_and_not_uploaded(run: Run, 
 def test_backfill_takes_up_an_upload_whose_message_is_lost(run: Run, world: World, photo: bytes) -> None:
     job = world.put("red.jpg", photo, prompt="snow")
     held = world.app.ledger.claim(job, "a worker", 0.0)
-    world.app.ledger.release(held, world.now())
+    world.app.ledger.release(held, held, world.now())
     assert run("quote")["waiting"] == 1
     world.advance(2 * 86400)
 

@@ -7,8 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.errors import NotConfigured
-from backdrop.job import Job
-from backdrop.ledger import State
+from backdrop.upload import Job, State
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.world import INPUT, OUTPUT, Killed, World, envelope, eventbridge_event
 

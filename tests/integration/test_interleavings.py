@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from itertools import cycle
 from types import SimpleNamespace
@@ -11,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from backdrop.errors import DailyLimitReached, Paused, ResultUnreachable, ResultUnusable, Turn
-from backdrop.job import Job
 from backdrop.pace import Pace
+from backdrop.upload import Job
 from tests.integration.test_pay_once import LedgerFault
 from tests.integration.world import INPUT, ROOT, TABLE, Killed, MovedClock, World, envelope, s3_event
 
@@ -186,7 +187,7 @@ def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
     job = world.put("a.jpg", photo, prompt="wood")
     # Its turn has come, behind it stands an hour of others.
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
-    world.app.ledger.release(record, 0.0, turn_at=world.now())
+    world.app.ledger.release(record, replace(record, turn_at=world.now()), 0.0)
     environment_pace.take(0, 0.0)
     world.dynamodb.update_item(
         TableName=TABLE,
@@ -625,7 +626,7 @@ def test_a_retry_does_not_go_to_the_end_of_a_line_of_hours(world: World, photo: 
     pace = world.app.pace
     job = world.put("a.jpg", photo, prompt="wood")
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
-    world.app.ledger.release(record, 0.0, turn_at=world.now())
+    world.app.ledger.release(record, replace(record, turn_at=world.now()), 0.0)
     pace.take(0, 0.0)
     world.dynamodb.update_item(
         TableName=TABLE,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from backdrop.job import Job
+from backdrop.upload import Job
 from tests.integration.world import INPUT, ROOT, Killed, World, envelope, s3_event
 
 

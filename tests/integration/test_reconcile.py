@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backdrop import reconcile
+from backdrop.upload import STUCK_SECONDS
 from tests.integration.world import INPUT, ROOT, World
 
 SCHEDULE = json.loads((ROOT / "events" / "schedule.json").read_text())
@@ -75,7 +75,7 @@ def test_an_upload_whose_message_was_lost_goes_on_from_its_state(
     world.upload("a.jpg", photo, prompt="wood")
     world.sqs.purge_queue(QueueUrl=world.retry_url)
 
-    world.advance(reconcile.GRACE_SECONDS + 60)
+    world.advance(STUCK_SECONDS + 60)
     assert run(world)["enqueued"] == 1
     world.drain()
 

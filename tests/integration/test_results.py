@@ -164,11 +164,11 @@ def test_row_36_a_result_that_is_stored_already_is_verified_and_done(
     ledger = world.app.ledger
     real = ledger.release
 
-    def fails(held: Any, due_at: float, **changes: Any) -> Any:
-        if changes.get("state") == "DONE":
+    def fails(before: Any, after: Any, due_at: float) -> Any:
+        if after.state == "DONE":
             monkeypatch.setattr(ledger, "release", real)
             raise Killed
-        return real(held, due_at, **changes)
+        return real(before, after, due_at)
 
     monkeypatch.setattr(ledger, "release", fails)
     world.s3.put_bucket_versioning(Bucket=OUTPUT, VersioningConfiguration={"Status": "Enabled"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backdrop.job import Job
+from backdrop.upload import Job
 from tests.integration.conftest import Run
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.world import INPUT, OUTPUT, World

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from backdrop.job import Job
+from backdrop.upload import Job
 from tests.integration.world import INPUT, OUTPUT, ROOT, World
 
 PictureOf = Callable[[str], bytes]

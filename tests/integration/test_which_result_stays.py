@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from backdrop.job import Job
+from backdrop.upload import Job
 from tests.integration.world import INPUT, OUTPUT, World, eventbridge_event
 
 BEFORE_SECONDS = 60.0  # how much earlier a multipart upload was begun than completed

@@ -23,8 +23,7 @@ from moto.backends import get_backend
 from backdrop import wiring
 from backdrop.app import App
 from backdrop.clock import Clock
-from backdrop.job import Job
-from backdrop.ledger import Record
+from backdrop.upload import Job, Record
 from tools.stand_in_gateway.server import GatewayControl
 
 ROOT = Path(__file__).parents[2]

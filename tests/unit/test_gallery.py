@@ -15,10 +15,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from click.testing import CliRunner
 from moto import mock_aws
 
-from backdrop.job import Job
-from backdrop.ledger import Record, State
 from backdrop.settings import Settings
 from backdrop.storage import Listed
+from backdrop.upload import Job, Record, State
 from backdrop_cli import gallery
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.gallery import Looker, failure_of, prompt_of

@@ -25,9 +25,9 @@ from backdrop.errors import (
     Refused,
 )
 from backdrop.gateway import Answer, Gateway, retry_after
-from backdrop.ledger import Call
 from backdrop.request import Request
 from backdrop.settings import Route, Settings
+from backdrop.upload import Call
 
 KEY = "gw_live_7f3a9c51"
 SIGNATURE = "5f1e0c0ffee"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from backdrop.clock import Clock
-from backdrop.ledger import Ledger, Record
+from backdrop.ledger import Ledger
+from backdrop.upload import Record
 
 ITEMS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "ledger_items_0_1.json").read_text()

@@ -8,7 +8,8 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from backdrop.job import Decoded, Job, Purchase, from_event, from_message, has_dot_segment
+from backdrop.events_in import Decoded, from_event, from_message
+from backdrop.upload import Job, Purchase, has_dot_segment
 
 BUCKET = "photos-in"
 JOB = Job(BUCKET, "shoes/red.jpg", version_id="v1", etag="e1", size=1000)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backdrop.ledger import Record
 from backdrop.log import logger
+from backdrop.upload import Record
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.app import App
-from backdrop.clock import iso_time
-from backdrop.errors import NotYet, Reason, Rejected
-from backdrop.job import Job, Purchase
-from backdrop.ledger import Record, State
+from backdrop.errors import NotYet, Rejected
 from backdrop.log import logger
 from backdrop.pace import Slot
+from backdrop.upload import Job, Purchase, Record
 
 STORING_SECONDS = 10.0  # kept free after a gateway call for writing PAID and, mostly, for storing the result
 UNRECORDED_SECONDS = 15.0
+
+
+class FailedForGood(Exception):
+    """A call after which the upload can't succeed; `record` is what it leaves."""
+
+    def __init__(self, rejected: Rejected, record: Record) -> None:
+        super().__init__(str(rejected))
+        self.rejected = rejected
+        self.record = record
 
 
 class Handed(Exception):
@@ -43,13 +49,13 @@ class Attempt:
         self.unused: Slot | None = None
         """A slot whose images were not charged; given back once the ledger says so."""
 
-    def save(self, **changes: Any) -> None:
-        """Write the record with `changes`."""
-        self.record = self.app.ledger.save(self.record, **changes)
+    def save(self, after: Record) -> None:
+        """Write what the record is from here on."""
+        self.record = self.app.ledger.write(self.record, after)
 
-    def wait(self, wait: NotYet, **changes: Any) -> NoReturn:
-        """Write `changes`, leave the upload until it is due, and raise `wait`."""
-        self.let_go(wait.due_at, **changes)
+    def wait(self, wait: NotYet, after: Record | None = None) -> NoReturn:
+        """Write `after`, leave the upload until it is due, and raise `wait`."""
+        self.let_go(wait.due_at, after or self.record)
         self.tell_wait()
         raise wait
 
@@ -59,9 +65,9 @@ class Attempt:
         paid_seconds = now - self.record.paid_at if self.record.paid_at else 0.0
         self.app.metrics.waiting(now - self.record.created_at, paid_seconds)
 
-    def let_go(self, due_at: float, **changes: Any) -> None:
-        """Release the upload until `due_at`."""
-        self.record = self.app.ledger.release(self.record, due_at, **changes)
+    def let_go(self, due_at: float, after: Record) -> None:
+        """Write `after` and release the upload until `due_at`."""
+        self.record = self.app.ledger.release(self.record, after, due_at)
         self._give_back()
 
     def paid(self, purchase: Purchase) -> None:
@@ -72,7 +78,7 @@ class Attempt:
         was_paid = bool(self.record.paid_at)
         handed = False
         try:
-            self.record = self.app.ledger.paid(self.record, purchase, history=self.record.history)
+            self.record = self.app.ledger.paid(self.record, purchase)
         except (BotoCoreError, ClientError) as error:
             if purchase.inline:
                 raise
@@ -87,34 +93,19 @@ class Attempt:
 
     def done(self) -> Record:
         """Nothing is left to do."""
-        self.let_go(0.0, state=State.DONE, call=None)
+        self.let_go(0.0, self.record.done())
         return self.record
 
-    def reject(self, rejected: Rejected) -> Record:
-        """Write why the upload can't succeed; a dead letter that is moved back goes on from `rejected_in`.
+    def reject(self, rejected: Rejected, after: Record | None = None) -> Record:
+        """Write why the upload can't succeed, with `after`, what its last call left.
 
-        The lease stays until the letter is in its queue, so that a duplicate doesn't send a second one.
+        The lease stays until the dead letter is in its queue, so that a duplicate doesn't send a second one.
         """
-        now = self.app.clock.now()
-        billed = "unknown" if rejected.billed == "no" and self.record.unsettled_images else rejected.billed
-        reason = Reason(rejected.code, rejected.message, rejected.http_status, self.record.attempts, billed)
-        changes: dict[str, Any] = {"rejected_in": State.CLAIMED, "call": None, "idempotency_key": None}
-        if rejected.billed == "yes" and rejected.code != "outcome_unknown":
-            changes = {"rejected_in": State.PAID}
-        elif rejected.billed != "no":
-            changes = {"rejected_in": State.UNKNOWN}  # with its call, to be repeated
-        changes |= {
-            "state": State.REJECTED,
-            "due_at": 0.0,
-            "reason": asdict(reason),
-            "failed_at": iso_time(now),
-            "dead_lettered": False,
-            "history": self.record.noting(now, rejected.code),
-        }
+        record = (after or self.record).rejected(rejected, self.app.clock.now())
         try:
-            self.save(**changes)
+            self.save(record)
         except (BotoCoreError, ClientError):
-            self.save(**changes)  # once more: what is known now would be a guess later
+            self.save(record)  # once more: what is known now would be a guess later
         self._give_back()
         return self.record
 

@@ -3,10 +3,10 @@
 import gc
 import hashlib
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 from uuid import uuid4
 
-from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
+from backdrop.attempt import STORING_SECONDS, Attempt, FailedForGood, best_effort
 from backdrop.call_failures import MAX_FAULTS, FailedCall, Limits, decide, faults_of, outcome_unknown
 from backdrop.errors import (
     AccountFault,
@@ -27,12 +27,11 @@ from backdrop.errors import (
     Unreadable,
 )
 from backdrop.inspection import fingerprint, inspect
-from backdrop.job import Purchase
-from backdrop.ledger import Call, State
 from backdrop.log import logger
 from backdrop.pace import PROBE_SECONDS, Slot
 from backdrop.queues import THROTTLED_SECONDS, backoff
 from backdrop.storage import LINK_SECONDS
+from backdrop.upload import Call, Order, Purchase, Record
 
 RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't say how long
 KEY_LIFE_SECONDS = 23 * 3600.0  # for so long a gateway is trusted to know a key again; none says for how long it does
@@ -51,21 +50,11 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
         if outputs:
             raise Unchanged(outputs)
     slot, leaves_at = _slot(attempt, request.n)
-    number = attempt.record.key_number + 1
     # Random, so that no other stack and no ledger made anew ever uses it for this upload; the ledger keeps it.
-    key = f"{attempt.record.id}-{number}-{uuid4().hex[:12]}"
+    key = f"{attempt.record.id}-{attempt.record.key_number + 1}-{uuid4().hex[:12]}"
     now = app.clock.now()
     call = app.gateway.new_call(request, app.storage.link(attempt.job), key, now, now + LINK_SECONDS)
-    return _call(
-        attempt,
-        call,
-        slot,
-        leaves_at,
-        idempotency_key=call.idempotency_key,
-        key_number=number,
-        unanswered=0,
-        conflicts=0,
-        failure_request_id=None,
+    order = Order(
         images=request.n,
         model=app.settings.gateway_model,
         source_modified=upload.modified,
@@ -73,6 +62,7 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
         prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
         prompt_length=len(request.prompt),
     )
+    return _call(attempt, attempt.record.with_call(call, order, now), call, slot, leaves_at, is_replay=False)
 
 
 def replay(attempt: Attempt) -> tuple[bytes, ...]:
@@ -88,7 +78,7 @@ def replay(attempt: Attempt) -> tuple[bytes, ...]:
     if 0 < attempt.app.settings.daily_image_limit < record.images:
         raise outcome_unknown(record, "a replay no longer fits into DailyImageLimit")
     slot, leaves_at = _slot(attempt, record.images)  # reserved anew: perhaps the gateway charges it anew
-    return _call(attempt, record.call, slot, leaves_at)
+    return _call(attempt, record.with_replay(attempt.app.clock.now()), record.call, slot, leaves_at, is_replay=True)
 
 
 def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
@@ -104,21 +94,17 @@ def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
         slot = app.pace.take(images, attempt.record.turn_at)
         return slot, app.pace.wait(slot)
     except NotYet as wait:
-        attempt.wait(wait, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0)
+        attempt.wait(wait, replace(attempt.record, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0))
 
 
-def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes: Any) -> tuple[bytes, ...]:
+def _call(
+    attempt: Attempt, calling: Record, call: Call, slot: Slot, leaves_at: float, is_replay: bool
+) -> tuple[bytes, ...]:
+    """Write `calling`, send `call` at its time, and write what came of it; the images that came inline."""
     app = attempt.app
-    is_replay = attempt.record.state is State.UNKNOWN
     photo = _photo(attempt, call, slot, is_replay)
     try:
-        attempt.save(
-            state=State.CALLING,
-            call=call,
-            attempts=attempt.record.attempts + 1,
-            turn_at=app.clock.now(),  # it has had its turn, should it have to call again
-            **changes,
-        )
+        attempt.save(calling)
     except NotYet:  # refused; after any other failure CALLING may be written all the same
         app.pace.give_back(slot)
         raise
@@ -166,7 +152,7 @@ def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) 
     what = f"{type(error).__name__} {status}" if status else type(error).__name__
     app.metrics.gateway_failed(what)
     logger.warning("gateway call failed", outcome=what, detail=str(error), attempts=attempt.record.attempts)
-    attempt.record = replace(attempt.record, history=attempt.record.noting(app.clock.now(), what))
+    attempt.record = attempt.record.noted(app.clock.now(), what)
     call = FailedCall(error, attempt.record, is_replay, slot.is_probe, False, 0.0, app.clock.now())
     is_paused = _tell_pace(attempt, call, slot)
     call = replace(call, is_paused=is_paused, next_look=app.pace.next_look())
@@ -181,10 +167,9 @@ def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) 
     if decision.is_refunded:
         attempt.unused = slot
     if decision.rejected:
-        attempt.record = replace(attempt.record, **(decision.changes | {"state": attempt.record.state}))
-        raise decision.rejected
+        raise FailedForGood(decision.rejected, decision.record)
     kind = Paused if decision.is_pause else NotYet
-    attempt.wait(kind(decision.why, decision.due_at), **decision.changes)
+    attempt.wait(kind(decision.why, decision.due_at), decision.record)
 
 
 def _tell_pace(attempt: Attempt, call: FailedCall, slot: Slot) -> bool:

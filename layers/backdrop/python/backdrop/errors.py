@@ -9,7 +9,6 @@
     ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
     │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
-    │   └── EncodedKey      its event named it by a percent-encoded key: go on under the other
     ├── Unchanged           the result that is there was made from the very same: nothing to buy
     ├── NotConfigured       a setting of the function is missing or makes no sense
     ├── GatewayError        what one gateway call came to
@@ -30,8 +29,6 @@ Messages go to logs and dead letters: never put a key, a link or a prompt into o
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
-
-from backdrop.job import Job
 
 Billed = Literal["no", "yes", "unknown"]
 
@@ -110,14 +107,6 @@ class Unreadable(Rejected):
 
 class Superseded(BackdropError):
     """The object was deleted, or a newer version of the same key has replaced it."""
-
-
-class EncodedKey(Superseded):
-    """There is no object of the key, but `job` is the same upload under the key percent-decoded."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__("the event's key is percent-encoded")
-        self.job = job
 
 
 class Unchanged(BackdropError):

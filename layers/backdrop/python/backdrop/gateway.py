@@ -29,9 +29,9 @@ from backdrop.errors import (
     OutcomeUnknown,
     Refused,
 )
-from backdrop.ledger import Call
 from backdrop.request import Request
 from backdrop.settings import Settings
+from backdrop.upload import Call
 
 RETRY_AFTER_SECONDS = (1.0, 900.0)  # what is asked for is clamped to this
 MAX_ERROR_BYTES = 2**16

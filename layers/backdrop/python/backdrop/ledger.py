@@ -1,28 +1,21 @@
-"""The ledger: one item an upload, what was done for it and what it cost.
+"""The ledger: one item an upload, what was done for it and what it cost; `upload` says what the states are.
 
-    CLAIMED ──► CALLING ──► PAID ──► DONE
-       ▲          │  │
-       └──────────┘  └──► UNKNOWN          REJECTED   SUPERSEDED   UNCHANGED
-       proven not charged
-
-CALLING is written before a call is sent and PAID before anything else happens to its answer, so a crash at any point
-leaves enough to go on without paying again. Every write after the claim is a conditional put: it is refused when
-another worker has taken the upload over or moved it on.
+Every write after the claim is a conditional put: it is refused when another worker has taken the upload over or moved
+it on.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from decimal import Decimal
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from backdrop.clock import Clock, iso_time
+from backdrop.clock import Clock
 from backdrop.errors import NotYet, Throttled
-from backdrop.job import Job, Purchase
+from backdrop.upload import Call, Job, Purchase, Record, State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,119 +24,9 @@ LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
 DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
 KEEP_ANSWER_DAYS = 7
-HISTORY_LENGTH = 20
 _BATCH = 100  # keys of one BatchGetItem
 _BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
-
-
-class State(StrEnum):
-    """How far an upload is."""
-
-    CLAIMED = "CLAIMED"
-    CALLING = "CALLING"
-    PAID = "PAID"
-    DONE = "DONE"
-    UNKNOWN = "UNKNOWN"
-    REJECTED = "REJECTED"
-    SUPERSEDED = "SUPERSEDED"
-    UNCHANGED = "UNCHANGED"
-    """The key's current result was made from the same photo for the same request."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A gateway request that can be sent again byte for byte; kept until its answer is known."""
-
-    idempotency_key: str
-    route: str
-    body: str
-    image_link_dies_at: float
-    """Epoch seconds; the presigned link inside `body`."""
-    made_at: float
-    """Epoch seconds; when it was sent for the first time, or a moment before."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A receipt in the making. Times are epoch seconds."""
-
-    id: str
-    bucket: str
-    key: str
-    version_id: str | None
-    etag: str | None
-    state: State
-    owner: str
-    lease_until: float
-    created_at: float
-    updated_at: float
-    expires_at: int
-    modified: int | None = None
-    """With `etag`, what tells uploads of a key apart where the bucket keeps no versions."""
-    due_at: float = 0.0
-    """When the upload is next looked at; 0 while a worker is on it."""
-    turn_at: float = 0.0
-    """Its place in the line for slots; 0 for none."""
-    attempts: int = 0
-    """Calls sent, answered or not."""
-    strikes: int = 0
-    """Calls that count against MaxAttempts: answered 408 or 5xx, and not the probe of a pause."""
-    key_number: int = 0
-    unanswered: int = 0
-    """How often `call` was sent and brought no complete answer."""
-    failure_request_id: str | None = None
-    """The gateway's id of the last answer to `call` that reported a failure."""
-    unsettled_images: int = 0
-    """Images of calls that may have been charged although nothing came of them."""
-    faults: int = 0
-    """Calls answered 403 or 404 while others' calls went through."""
-    conflicts: int = 0
-    """Replays answered 409: the first call may still be running."""
-    call: Call | None = None
-    source_modified: float = 0.0
-    fingerprint: str | None = None
-    """Of what the result is made from; see `inspection`."""
-    prompt_sha256: str | None = None
-    prompt_length: int = 0
-    model: str | None = None
-    images: int = 0
-    idempotency_key: str | None = None
-    links: tuple[str, ...] = ()
-    answered_inline: bool = False
-    request_id: str | None = None
-    cost_usd: str | None = None
-    paid_at: float = 0.0
-    link_failures: int = 0
-    outputs: tuple[dict[str, Any] | None, ...] = ()
-    """By index of the image; None for one that is not stored yet."""
-    reason: dict[str, Any] | None = None
-    failed_at: str | None = None
-    rejected_in: State | None = None
-    """The state that a moved-back dead letter goes on from."""
-    dead_lettered: bool = False
-    enqueued: int = 0
-    """How often the reconciler has sent a message for it."""
-    history: tuple[str, ...] = ()
-
-    @property
-    def stored(self) -> tuple[dict[str, Any], ...]:
-        """The outputs that are there."""
-        return tuple(output for output in self.outputs if output)
-
-    @property
-    def is_finished(self) -> bool:
-        """Nothing is left to do, unless a dead letter is moved back."""
-        return self.state in (State.DONE, State.REJECTED, State.UNCHANGED)
-
-    def noting(self, now: float, what: str) -> tuple[str, ...]:
-        """The history with one more line, the oldest dropped."""
-        return (*self.history, f"{iso_time(now)} {what}")[-HISTORY_LENGTH:]
-
-    def noting_once(self, now: float, what: str) -> tuple[str, ...]:
-        """As `noting`, but what the last line says already is not said again: it tells since when."""
-        is_there = self.history and self.history[-1].partition(" ")[2] == what
-        return self.history if is_there else self.noting(now, what)
 
 
 class Ledger:
@@ -202,18 +85,17 @@ class Ledger:
             raise NotYet("another worker is on this upload", looks_again_at) from None
         return _record(answer["Attributes"])
 
-    def save(self, held: Record, **changes: Any) -> Record:
-        """Write `held` with `changes`. Raises NotYet when another worker has taken the upload over or moved it on."""
+    def write(self, before: Record, after: Record) -> Record:
+        """Replace `before` by `after`. Raises NotYet when another worker has taken the upload over or moved it on."""
         return self._put(
-            held,
-            changes,
+            after,
             "#owner = :owner AND #state = :state",
-            {":owner": held.owner, ":state": held.state},
+            {":owner": before.owner, ":state": before.state},
         )
 
-    def release(self, held: Record, due_at: float, **changes: Any) -> Record:
-        """Let go of the upload until `due_at`."""
-        return self.save(held, due_at=due_at, lease_until=0.0, **changes)
+    def release(self, before: Record, after: Record, due_at: float) -> Record:
+        """Write `after` and let go of the upload until `due_at`."""
+        return self.write(before, replace(after, due_at=due_at, lease_until=0.0))
 
     def read(self, job_id: str) -> Record | None:
         """The upload's record as it is now; None when the ledger doesn't know it."""
@@ -225,14 +107,15 @@ class Ledger:
         record = self.read(job_id)
         return record is not None and record.state is State.UNCHANGED
 
-    def paid(self, held: Record, purchase: Purchase, **changes: Any) -> Record:
-        """Write what was bought with `held.call`, with `changes` and nothing else of `held`.
+    def paid(self, held: Record, purchase: Purchase, lease_until: float | None = None) -> Record:
+        """Write what was bought with `held.call`, with its history and nothing else of `held`.
 
         What the gateway answered to a key stays true whoever owns the upload meanwhile, so the key decides here.
         Raises NotYet when another worker has written it already.
         """
         now = self._clock.now()
-        changes |= {
+        changes: dict[str, Any] = {
+            "history": held.history,
             "state": State.PAID,
             "links": purchase.links,
             "answered_inline": purchase.inline,
@@ -246,6 +129,8 @@ class Ledger:
         }
         if not purchase.inline:
             changes["call"] = None
+        if lease_until is not None:
+            changes["lease_until"] = lease_until
         try:
             answer = self._client.update_item(
                 TableName=self._table,
@@ -286,22 +171,9 @@ class Ledger:
 
         Of its call no more than `may_be_unanswered` sendings count as unanswered from here on.
         """
+        lease_until = self._clock.now() + lease_seconds + LEASE_MARGIN_SECONDS
         return self._put(
-            rejected,
-            {
-                "state": rejected.rejected_in or State.CLAIMED,
-                "owner": owner,
-                "lease_until": self._clock.now() + lease_seconds + LEASE_MARGIN_SECONDS,
-                "strikes": 0,
-                "faults": 0,
-                "unanswered": min(rejected.unanswered, may_be_unanswered),
-                "conflicts": 0,
-                "link_failures": 0,
-                "reason": None,
-                "failed_at": None,
-                "rejected_in": None,
-                "dead_lettered": False,
-            },
+            rejected.reopened(owner, lease_until, may_be_unanswered),
             "#state = :state AND failed_at = :at",
             {":state": State.REJECTED, ":at": rejected.failed_at},
         )
@@ -353,9 +225,9 @@ class Ledger:
             },
         )
 
-    def _put(self, old: Record, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> Record:
+    def _put(self, record: Record, condition: str, values: dict[str, Any]) -> Record:
         now = self._clock.now()
-        new = replace(old, updated_at=now, **changes)
+        new = replace(record, updated_at=now)
         item = _attributes(asdict(new))
         names = {f"#{name}": name for name in ("owner", "state") if f"#{name}" in condition}
         try:

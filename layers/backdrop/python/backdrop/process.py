@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from backdrop.app import App
-from backdrop.attempt import Attempt, Handed, best_effort
+from backdrop.attempt import Attempt, FailedForGood, Handed, best_effort
 from backdrop.aws_errors import in_short, is_throttled
 from backdrop.buying import buy, replay
 from backdrop.clock import iso_time
-from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unchanged, Unreadable
-from backdrop.job import Job, Malformed, Purchase
-from backdrop.ledger import Record, State
+from backdrop.errors import NotYet, Rejected, Superseded, Unchanged, Unreadable
+from backdrop.events_in import Malformed
 from backdrop.log import logger
+from backdrop.storage import EncodedKey
 from backdrop.storing import LINK_LIFE_SECONDS, store
+from backdrop.upload import Job, Purchase, Record, State
 
 KEY_PATIENCE_SECONDS = 180.0  # since the first look; grants and the states of KMS keys take minutes to be known
 KEY_RETRY_SECONDS = 30.0
@@ -105,16 +106,18 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
         try:
             return _go_on(attempt)
         except Superseded:
-            attempt.let_go(0.0, state=State.SUPERSEDED)
+            attempt.let_go(0.0, attempt.record.superseded())
             raise
         except Unchanged as unchanged:
-            attempt.let_go(0.0, state=State.UNCHANGED, outputs=unchanged.outputs)
+            attempt.let_go(0.0, attempt.record.unchanged(unchanged.outputs))
             return attempt.record
         except Unreadable as unreadable:
             now = app.clock.now()
             if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
                 attempt.wait(NotYet(str(unreadable), now + KEY_RETRY_SECONDS))
             return attempt.reject(unreadable)
+        except FailedForGood as failed:
+            return attempt.reject(failed.rejected, failed.record)
         except Rejected as rejected:
             return attempt.reject(rejected)
     except (NotYet, Superseded, Handed):
@@ -129,13 +132,12 @@ def _interrupted(attempt: Attempt, error: Exception) -> None:
 
     CALLING stays CALLING, so nothing is forgotten. Without this the next try would wait for the lease.
     """
-    now = attempt.app.clock.now()
-    history = attempt.record.history
+    now, record = attempt.app.clock.now(), attempt.record
     if not is_throttled(error):
-        history = attempt.record.noting_once(now, f"interrupted: {in_short(error)}")
+        record = record.noted_once(now, f"interrupted: {in_short(error)}")
     attempt.tell_wait()
     with best_effort("give back the lease"):
-        attempt.let_go(now, history=history)
+        attempt.let_go(now, record)
 
 
 def _record_travelled_purchase(job: Job, purchase: Purchase, app: App) -> None:
@@ -152,14 +154,10 @@ def _go_on(attempt: Attempt) -> Record:
         # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
         is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
         may_ask = is_fresh and record.attempts < attempt.app.settings.max_attempts
-        attempt.save(state=State.UNKNOWN, unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed)
+        attempt.save(record.with_lost_images(unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed))
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
-        attempt.save(  # told once, however long it waits from here on
-            state=State.UNKNOWN,
-            unanswered=record.unanswered + 1,
-            unsettled_images=record.unsettled_images + record.images,
-        )
+        attempt.save(record.with_unanswered_call())  # told once, however long it waits from here on
     inline: tuple[bytes, ...] = ()
     if attempt.record.state is State.UNKNOWN:
         inline = replay(attempt)

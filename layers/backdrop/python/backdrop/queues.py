@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from backdrop.errors import Reason
-from backdrop.job import Job, Malformed, Purchase
+from backdrop.events_in import Malformed
+from backdrop.upload import Job, Purchase
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -3,7 +3,7 @@
 S3 notifications have no dead-letter queue, so a lost one is found here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from botocore.exceptions import ClientError
 
@@ -11,14 +11,13 @@ from backdrop.app import App
 from backdrop.aws_errors import in_short, is_throttled
 from backdrop.clock import Clock
 from backdrop.errors import NotYet, Throttled
-from backdrop.job import Job
-from backdrop.ledger import Ledger, Record, State
+from backdrop.ledger import Ledger
 from backdrop.log import logger
 from backdrop.queues import Queues
+from backdrop.upload import Job, State
 
 YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
 OLDEST_SECONDS = 24 * 3600.0
-GRACE_SECONDS = 600.0  # an upload this long past its time is stuck: its message is lost
 ENQUEUED_SECONDS = 3600.0  # an upload that was enqueued is left alone this long, then twice, four times as long
 MESSAGE_DELAY_SECONDS = 10.0  # the message shows up when the mark is made, which would hold up the retry function
 SAVING_SECONDS = 15.0  # kept free at the end of an invocation
@@ -52,12 +51,12 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
             for upload in recent:
                 record = known.get(upload.job.id)
                 # One that was replaced is listed when its successor was deleted: it is current again.
-                if record is not None and is_over(record) and record.state is not State.SUPERSEDED:
+                if record is not None and record.is_over and record.state is not State.SUPERSEDED:
                     continue
                 waiting = max(waiting, now - upload.modified)
                 if record is not None and record.paid_at:
                     paid = max(paid, now - record.paid_at)
-                if record is None or is_stuck(record, now):
+                if record is None or record.is_stuck(now):
                     enqueue(upload.job, app.queues, app.ledger, app.clock, owner)
                     logger.warning(
                         "enqueued: its notification or message was lost",
@@ -79,18 +78,6 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
     return seen
 
 
-def is_over(record: Record) -> bool:
-    """Whether nothing more will become of an upload by itself."""
-    if record.state is State.REJECTED:
-        return record.dead_lettered
-    return record.state in (State.DONE, State.SUPERSEDED, State.UNCHANGED)
-
-
-def is_stuck(record: Record, now: float) -> bool:
-    """Whether an upload that is not over should have been looked at long ago, so that its message must be lost."""
-    return now - max(record.due_at, record.lease_until, record.updated_at) > GRACE_SECONDS
-
-
 def enqueue(job: Job, queues: Queues, ledger: Ledger, clock: Clock, owner: str) -> None:
     """Put an upload into RetryQueue, and a mark into the ledger, so that it is left alone for a while."""
     queues.retry(job, MESSAGE_DELAY_SECONDS)
@@ -98,8 +85,7 @@ def enqueue(job: Job, queues: Queues, ledger: Ledger, clock: Clock, owner: str) 
         record = ledger.claim(job, owner, 0.0)
         if not record.is_finished:
             alone = ENQUEUED_SECONDS * 2**record.enqueued
-            # An upload that is current again, because its successor was deleted, is on its way again, too.
-            state = State.CLAIMED if record.state is State.SUPERSEDED else record.state
-            ledger.release(record, clock.now() + alone, enqueued=record.enqueued + 1, state=state)
+            after = replace(record.current_again(), enqueued=record.enqueued + 1)
+            ledger.release(record, after, clock.now() + alone)
     except NotYet:
         pass  # somebody is on it after all; the message finds nothing to do

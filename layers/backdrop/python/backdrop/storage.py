@@ -9,11 +9,10 @@ from urllib.parse import quote, unquote
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import ARCHIVED, Kind, code_of, is_refused_by_kms_key, kind_of, status_of
-from backdrop.errors import EncodedKey, Rejected, Superseded, Unreadable
+from backdrop.errors import Rejected, Superseded, Unreadable
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
-from backdrop.job import Job, has_dot_segment, known_version
-from backdrop.ledger import Record
 from backdrop.request import MAX_IMAGES
+from backdrop.upload import Job, Record, has_dot_segment, known_version
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,6 +47,14 @@ class Listed:
 def result_key(key: str, index: int, images: int, extension: str) -> str:
     """Where a result goes: `<key>.<ext>`, or `<key>.<index>.<ext>` for one of several; `index` from 1."""
     return f"{key}.{extension}" if images == 1 else f"{key}.{index}.{extension}"
+
+
+class EncodedKey(Superseded):
+    """There is no object of the key, but `job` is the same upload under the key percent-decoded."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__("the event's key is percent-encoded")
+        self.job = job
 
 
 class Storage:

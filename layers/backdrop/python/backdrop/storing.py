@@ -8,10 +8,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.attempt import STORING_SECONDS, Attempt
 from backdrop.errors import NotYet, Rejected, ResultError, ResultUnreachable, ResultUnusable
-from backdrop.ledger import Record
 from backdrop.log import logger
 from backdrop.queues import backoff
 from backdrop.results import checked
+from backdrop.upload import Record
 
 FETCH_SECONDS = 60.0
 LINK_TRIES = 3
@@ -109,4 +109,5 @@ def _failed(attempt: Attempt, error: ResultError, may_be_fetched_again: bool) ->
     if not may_be_fetched_again or age > LINK_LIFE_SECONDS or failures >= LINK_TRIES:
         raise Rejected("result_unavailable", str(error), billed="yes")
     seconds = LINK_TRIES_APART_SECONDS if is_unusable else backoff(0, *RESULT_RETRY_SECONDS) + age / 2
-    attempt.wait(NotYet(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS)), link_failures=failures)
+    wait = NotYet(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS))
+    attempt.wait(wait, replace(attempt.record, link_failures=failures))

@@ -1,0 +1,365 @@
+"""One upload: what it is, what the ledger holds of it, and the ways from one state to the next.
+
+    CLAIMED ──► CALLING ──► PAID ──► DONE
+       ▲         │   ▲        │
+       │         ▼   │        │ inline images that a crash swallowed
+       └──────  UNKNOWN ◄─────┘          aside: REJECTED   SUPERSEDED   UNCHANGED
+
+CALLING is written before a call is sent and PAID before anything else happens to its answer, so a crash at any point
+leaves enough to go on without paying again. UNKNOWN may have been charged: only the same call, with its idempotency key
+and body, goes on from there. A new key follows only from CLAIMED.
+
+Nothing here reads or writes anything; everything else speaks of an upload in these types.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from backdrop.clock import iso_time
+from backdrop.errors import Reason, Rejected
+
+HISTORY_LENGTH = 20
+STUCK_SECONDS = 600.0
+"""An upload this long past its time is stuck: its message is lost."""
+PROMPT_FILE = "prompt.txt"
+"""Base name of the objects that hold a prompt for the photos of their folder."""
+_NO_PHOTO = re.compile(
+    rf"|{re.escape(PROMPT_FILE)}|\.DS_Store|\._.*|~\$.*|(?i:thumbs\.db|desktop\.ini)",
+    re.DOTALL,
+)
+"""Base names of folder markers, of prompts, and of what macOS, Windows and Office leave behind in folders."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """What a gateway call bought. In a job only when the ledger could not be written."""
+
+    idempotency_key: str
+    links: tuple[str, ...]
+    inline: bool
+    request_id: str
+    cost_usd: str
+    paid_at: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One upload. `version_id` is None where the bucket keeps no versions or the event named none."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    etag: str | None = None
+    size: int | None = None
+    """Bytes."""
+    modified: int | None = None
+    """When it was written, in epoch seconds; known, and part of its identity, where the bucket keeps no versions."""
+    failed_at: str | None = None
+    """Of the dead letter that this job was moved back from; None for every other job."""
+    purchase: Purchase | None = None
+
+    @property
+    def id(self) -> str:
+        """The same for duplicate events of an upload, another for a re-upload of its key."""
+        modified = None if has_dot_segment(self.key) else self.modified  # only a listing could tell it
+        identity = json.dumps([self.bucket, self.key, self.version_id or f"{self.etag} of {modified}"])
+        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether it is told apart from other uploads of its key; where a bucket keeps no versions, no event does."""
+        return self.version_id is not None or self.modified is not None or has_dot_segment(self.key)
+
+    @property
+    def is_skipped(self) -> bool:
+        """Folder markers, empty objects, `prompt.txt` and what systems leave behind are no photos and no failures."""
+        return self.size == 0 or is_no_photo(self.key)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `job` of a message or dead letter."""
+        return {
+            "id": self.id,
+            "bucket": self.bucket,
+            "key": self.key,
+            "version_id": self.version_id,
+            "etag": self.etag,
+            "size": self.size,
+            "modified": self.modified,
+        }
+
+
+def is_no_photo(key: str) -> bool:
+    """Whether a key or path is skipped for its base name."""
+    return _NO_PHOTO.fullmatch(key.rpartition("/")[2]) is not None
+
+
+def has_dot_segment(key: str) -> bool:
+    """Whether the key can't be asked for: HTTP clients resolve `.` and `..` as in a path, and so name another key."""
+    return not {".", ".."}.isdisjoint(key.split("/"))
+
+
+def known_version(version_id: str | None) -> str | None:
+    """None for "null", as S3 calls the version of what was written while the bucket kept none."""
+    return None if version_id in (None, "", "null") else version_id
+
+
+class State(StrEnum):
+    """How far an upload is."""
+
+    CLAIMED = "CLAIMED"
+    CALLING = "CALLING"
+    PAID = "PAID"
+    DONE = "DONE"
+    UNKNOWN = "UNKNOWN"
+    REJECTED = "REJECTED"
+    SUPERSEDED = "SUPERSEDED"
+    UNCHANGED = "UNCHANGED"
+    """The key's current result was made from the same photo for the same request."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A gateway request that can be sent again byte for byte; kept until its answer is known."""
+
+    idempotency_key: str
+    route: str
+    body: str
+    image_link_dies_at: float
+    """Epoch seconds; the presigned link inside `body`."""
+    made_at: float
+    """Epoch seconds; when it was sent for the first time, or a moment before."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A receipt in the making. Times are epoch seconds."""
+
+    id: str
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str | None
+    state: State
+    owner: str
+    lease_until: float
+    created_at: float
+    updated_at: float
+    expires_at: int
+    modified: int | None = None
+    """With `etag`, what tells uploads of a key apart where the bucket keeps no versions."""
+    due_at: float = 0.0
+    """When the upload is next looked at; 0 while a worker is on it."""
+    turn_at: float = 0.0
+    """Its place in the line for slots; 0 for none."""
+    attempts: int = 0
+    """Calls sent, answered or not."""
+    strikes: int = 0
+    """Calls that count against MaxAttempts: answered 408 or 5xx, and not the probe of a pause."""
+    key_number: int = 0
+    unanswered: int = 0
+    """How often `call` was sent and brought no complete answer."""
+    failure_request_id: str | None = None
+    """The gateway's id of the last answer to `call` that reported a failure."""
+    unsettled_images: int = 0
+    """Images of calls that may have been charged although nothing came of them."""
+    faults: int = 0
+    """Calls answered 403 or 404 while others' calls went through."""
+    conflicts: int = 0
+    """Replays answered 409: the first call may still be running."""
+    call: Call | None = None
+    source_modified: float = 0.0
+    fingerprint: str | None = None
+    """Of what the result is made from; see `inspection`."""
+    prompt_sha256: str | None = None
+    prompt_length: int = 0
+    model: str | None = None
+    images: int = 0
+    idempotency_key: str | None = None
+    links: tuple[str, ...] = ()
+    answered_inline: bool = False
+    request_id: str | None = None
+    cost_usd: str | None = None
+    paid_at: float = 0.0
+    link_failures: int = 0
+    outputs: tuple[dict[str, Any] | None, ...] = ()
+    """By index of the image; None for one that is not stored yet."""
+    reason: dict[str, Any] | None = None
+    failed_at: str | None = None
+    rejected_in: State | None = None
+    """The state that a moved-back dead letter goes on from."""
+    dead_lettered: bool = False
+    enqueued: int = 0
+    """How often the reconciler has sent a message for it."""
+    history: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> tuple[dict[str, Any], ...]:
+        """The outputs that are there."""
+        return tuple(output for output in self.outputs if output)
+
+    @property
+    def is_finished(self) -> bool:
+        """Nothing is left to do, unless a dead letter is moved back."""
+        return self.state in (State.DONE, State.REJECTED, State.UNCHANGED)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will become of it by itself: finished, replaced, or rejected with its dead letter sent."""
+        if self.state is State.REJECTED:
+            return self.dead_lettered
+        return self.state in (State.DONE, State.SUPERSEDED, State.UNCHANGED)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether an upload that is not over should have been looked at long ago, so that its message must be lost."""
+        return now - max(self.due_at, self.lease_until, self.updated_at) > STUCK_SECONDS
+
+    def noted(self, now: float, what: str) -> "Record":
+        """With one more line of history, the oldest dropped."""
+        return replace(self, history=(*self.history, f"{iso_time(now)} {what}")[-HISTORY_LENGTH:])
+
+    def noted_once(self, now: float, what: str) -> "Record":
+        """As `noted`, but what the last line says already is not said again: it tells since when."""
+        is_there = self.history and self.history[-1].partition(" ")[2] == what
+        return self if is_there else self.noted(now, what)
+
+    # A call
+
+    def with_call(self, call: Call, order: "Order", now: float) -> "Record":
+        """A new call, with an idempotency key that was never used, is about to be sent."""
+        return replace(
+            self._to(State.CALLING),
+            call=call,
+            idempotency_key=call.idempotency_key,
+            key_number=self.key_number + 1,
+            attempts=self.attempts + 1,
+            turn_at=now,  # it has had its turn, should it have to call again
+            unanswered=0,
+            conflicts=0,
+            failure_request_id=None,
+            **vars(order),
+        )
+
+    def with_replay(self, now: float) -> "Record":
+        """The call of unknown outcome is about to be sent again, with its key and body."""
+        return replace(self._to(State.CALLING), attempts=self.attempts + 1, turn_at=now)
+
+    def with_unanswered_call(self, is_excused: bool = False) -> "Record":
+        """The call was sent and no complete answer came; an excused one doesn't count."""
+        return replace(
+            self._to(State.UNKNOWN),
+            unanswered=self.unanswered + (not is_excused),
+            unsettled_images=self.unsettled_images + self.images,
+        )
+
+    def with_failed_call(self, request_id: str, is_probe: bool) -> "Record":
+        """The call was answered with a failure, which may hide a charge; a probe's is no attempt."""
+        return replace(
+            self._to(State.UNKNOWN),
+            failure_request_id=request_id or None,
+            strikes=self.strikes + (not is_probe),
+            unsettled_images=self.unsettled_images + self.images,
+        )
+
+    def with_uncharged_call(self, is_replay: bool) -> "Record":
+        """The call was not charged: a first one was never made, and what a replay repeated is as unknown as before."""
+        return self._to(State.UNKNOWN) if is_replay else self.needing_new_call()
+
+    def needing_new_call(self) -> "Record":
+        """The next call has a new idempotency key."""
+        return replace(self._to(State.CLAIMED), call=None, idempotency_key=None)
+
+    def with_lost_images(self, unanswered: int) -> "Record":
+        """Paid, but the images were in an answer that a crash or S3 has swallowed: only the same call brings them."""
+        return replace(self._to(State.UNKNOWN), unanswered=unanswered)
+
+    # The end
+
+    def done(self) -> "Record":
+        """All that was bought is stored, or a newer upload's result is."""
+        return replace(self._to(State.DONE), call=None)
+
+    def unchanged(self, outputs: tuple[dict[str, Any], ...]) -> "Record":
+        """`outputs`, which are there, were made from the same photo for the same request."""
+        return replace(self._to(State.UNCHANGED), outputs=outputs)
+
+    def superseded(self) -> "Record":
+        """Its object is gone or replaced, and nothing was bought for it."""
+        return self._to(State.SUPERSEDED)
+
+    def current_again(self) -> "Record":
+        """Its successor was deleted."""
+        return self._to(State.CLAIMED) if self.state is State.SUPERSEDED else self
+
+    def rejected(self, rejected: Rejected, now: float) -> "Record":
+        """It can't succeed by itself. A dead letter that is moved back goes on from `rejected_in`."""
+        billed = "unknown" if rejected.billed == "no" and self.unsettled_images else rejected.billed
+        reason = Reason(rejected.code, rejected.message, rejected.http_status, self.attempts, billed)
+        record = replace(self, rejected_in=State.CLAIMED, call=None, idempotency_key=None)
+        if rejected.billed == "yes" and rejected.code != "outcome_unknown":
+            record = replace(self, rejected_in=State.PAID)
+        elif rejected.billed != "no":
+            record = replace(self, rejected_in=State.UNKNOWN)  # with its call, to be repeated
+        record = replace(
+            record._to(State.REJECTED),
+            due_at=0.0,
+            reason=asdict(reason),
+            failed_at=iso_time(now),
+            dead_lettered=False,
+        )
+        return record.noted(now, rejected.code)
+
+    def reopened(self, owner: str, lease_until: float, may_be_unanswered: int) -> "Record":
+        """Its dead letter was moved back. No more than `may_be_unanswered` calls count as unanswered from here on."""
+        return replace(
+            self._to(self.rejected_in or State.CLAIMED),
+            owner=owner,
+            lease_until=lease_until,
+            unanswered=min(self.unanswered, may_be_unanswered),
+            strikes=0,
+            faults=0,
+            conflicts=0,
+            link_failures=0,
+            reason=None,
+            failed_at=None,
+            rejected_in=None,
+            dead_lettered=False,
+        )
+
+    def _to(self, state: State) -> "Record":
+        if state not in _NEXT[self.state]:
+            raise ImpossibleMove(f"an upload can't go from {self.state} to {state}")
+        return replace(self, state=state)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a new call is for, as the ledger keeps it beside the call."""
+
+    images: int
+    model: str
+    source_modified: float
+    fingerprint: str
+    prompt_sha256: str
+    prompt_length: int
+
+
+class ImpossibleMove(RuntimeError):
+    """A state that can't follow: a fault of this program."""
+
+
+_NEXT: dict[State, set[State]] = {
+    State.CLAIMED: {State.CLAIMED, State.CALLING, State.REJECTED, State.SUPERSEDED, State.UNCHANGED},
+    State.CALLING: {State.CLAIMED, State.UNKNOWN, State.PAID, State.REJECTED},
+    State.UNKNOWN: {State.CLAIMED, State.CALLING, State.UNKNOWN, State.PAID, State.REJECTED},
+    State.PAID: {State.PAID, State.UNKNOWN, State.DONE, State.REJECTED},
+    State.DONE: set(),
+    State.REJECTED: {State.CLAIMED, State.UNKNOWN, State.PAID},
+    State.SUPERSEDED: {State.CLAIMED, State.CALLING, State.SUPERSEDED, State.UNCHANGED, State.REJECTED},
+    State.UNCHANGED: set(),
+}
+"""Which states may follow; a state that follows itself is written with other facts."""
