@@ -86,6 +86,20 @@ def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
     assert Told(capsys).unforeseen == 0
 
 
+def test_row_83_images_reserved_for_a_call_that_was_never_written_are_free_again(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes
+) -> None:
+    """Else each throttled write would cost an image of the day's limit."""
+    environment.setenv("DAILY_IMAGE_LIMIT", "2")
+    world.upload("first of the day.jpg", photo, prompt="wood")
+    with refusing(world, "dynamodb.PutItem", "ThrottlingException", 400, times=TRIES):
+        world.upload("a.jpg", photo, prompt="wood")
+    world.drain(seconds=600)
+
+    assert sorted(world.outputs()) == ["a.jpg.png", "first of the day.jpg.png"]
+    assert world.charged() == 2
+
+
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
 def test_row_83_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponement(
     world: World, photo: bytes, capsys: pytest.CaptureFixture[str], code: str

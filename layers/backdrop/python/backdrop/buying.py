@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import uuid4
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
 from backdrop.call_failures import MAX_FAULTS, FailedCall, Limits, decide, faults_of, outcome_unknown
 from backdrop.errors import (
@@ -128,8 +130,11 @@ def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes:
             turn_at=app.clock.now(),  # it has had its turn, should it have to call again
             **changes,
         )
-    except NotYet:  # refused; after any other failure CALLING may be written all the same
+    except NotYet:  # refused
         app.pace.give_back(slot)
+        raise
+    except (BotoCoreError, ClientError):
+        attempt.unused = slot  # if the upload can be released as it was, CALLING was not written
         raise
     app.clock.sleep_until(leaves_at)
     sent_at = app.clock.now()
