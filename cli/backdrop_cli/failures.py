@@ -32,7 +32,7 @@ ADVICE = {
     "no_image_returned": "It was paid. Ask the gateway for the money; uploading it again buys anew.",
     "result_unavailable": "It was paid. Resume fetches it again while its link lives, 24 hours.",
     "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key, for 23 hours.",
-    "attempts_exhausted": "Resume when the gateway is well.",
+    "attempts_exhausted": "Resume when the gateway is well: the same call is made again, under its key.",
     "malformed_message": "Look at its body with --json: it is no message of Backdrop's.",
     "unforeseen": "See the log of RetryFunction (docs/runbook.md, dead-letters), then resume.",
 }

@@ -147,7 +147,8 @@ def _photo(path: Path, key: str, prompt: str | None, top: Path, options: dict[st
         raise click.UsageError(f"{str(path)!r}: the name is not UTF-8. Rename it.") from None
     if has_dot_segment(key) or is_no_photo(key):
         raise click.UsageError(
-            f"{path}: its key would be {key!r}, which Backdrop doesn't take. --to is the beginning of a key, as in spring/."
+            f"{path}: its key would be {key!r}, which Backdrop doesn't take."
+            " --to is the beginning of a key, as in spring/."
         )
     return Photo(path, key, _metadata(prompt or _nearest_prompt(path.parent, top), options))
 

@@ -60,7 +60,7 @@ def test_row_19_so_it_is_on_every_route(
 def test_charges_behind_failures_never_pass_the_days_limit(
     environment: pytest.MonkeyPatch, world: World, photo: bytes, n: int
 ) -> None:
-    """Before a gateway that knows no keys each call is charged, and reported as failed."""
+    """Row 69: before a gateway that knows no keys each call is charged, and reported as failed."""
     environment.setenv("DAILY_IMAGE_LIMIT", "5")
     until_midnight(world, 80000)
     world.gateway.settings(honours_idempotency_keys=False)
@@ -96,7 +96,7 @@ def test_row_57_calls_that_failed_to_the_end_may_have_been_charged(
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["by a header", "by the same request id"])
-def test_a_failure_that_the_gateway_keeps_with_its_key_is_followed_by_a_new_key(
+def test_row_70_a_failure_that_the_gateway_keeps_with_its_key_is_followed_by_a_new_key(
     world: World, photo: bytes, tells: bool
 ) -> None:
     world.gateway.settings(stores_failures=True, tells_replays=tells)
@@ -150,7 +150,7 @@ def test_under_park_the_gateways_own_failure_is_tried_again(
         (500, '{"error": "no"}'),
     ],
 )
-def test_under_park_every_other_failure_is_left_to_people(
+def test_row_71_under_park_every_other_failure_is_left_to_people(
     environment: pytest.MonkeyPatch, world: World, photo: bytes, status: int, body: str | None
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
@@ -196,7 +196,7 @@ def test_an_outage_of_days_dead_letters_nothing(world: World, photo: bytes) -> N
 
 
 def test_origin_not_reached_is_bought_once(environment: pytest.MonkeyPatch, world: World, photo: bytes) -> None:
-    """Cases: 522 twice within seconds, then well."""
+    """Row 73. Cases: 522 twice within seconds, then well."""
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     world.gateway.faults([{"kind": "status", "status": 522, "body": HTML, "times": 2}])
 
@@ -221,7 +221,7 @@ def test_origin_not_reached_is_bought_once(environment: pytest.MonkeyPatch, worl
 def test_an_account_without_money_pauses_all_calls_whatever_the_status(
     world: World, photo: bytes, status: int, error: dict[str, Any]
 ) -> None:
-    """Cases: quota behind a 429. Second opinion: `billing_hard_limit_reached` with 400 dead-lettered everything."""
+    """Row 72. Cases: quota behind a 429. Second opinion: `billing_hard_limit_reached` with 400."""
     body = json.dumps({"error": {"message": "Pay first.", **error}})
     world.gateway.faults([{"kind": "status", "status": status, "body": body, "times": 0}])
     for number in range(5):
@@ -238,7 +238,7 @@ def test_an_account_without_money_pauses_all_calls_whatever_the_status(
 
 
 def test_a_photo_that_the_gateway_could_not_download_is_tried_again(world: World, photo: bytes) -> None:
-    """Second opinion: a 400 because the gateway's own fetch of the photo met an error of S3's."""
+    """Row 74. Second opinion: a 400 because the gateway's own fetch of the photo met an error of S3's."""
     body = json.dumps(
         {"error": {"message": "Could not fetch it.", "type": "invalid_request", "code": "invalid_image_url"}}
     )
@@ -263,7 +263,7 @@ def test_a_photo_that_the_gateway_never_downloads_is_rejected(world: World, phot
 
 
 def test_two_ledgers_never_share_an_idempotency_key(world: World, photo: bytes) -> None:
-    """One bucket, two stacks; or a ledger that was made anew over a kept bucket."""
+    """Row 75: one bucket, two stacks; or a ledger that was made anew over a kept bucket."""
     job = world.upload("a.jpg", photo, prompt="wood")
     world.dynamodb.delete_item(TableName="backdrop-ledger", Key={"id": {"S": job.id}})
     world.s3.delete_object(Bucket="backdrop-output-000000000000", Key="a.jpg.png")

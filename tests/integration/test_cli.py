@@ -24,45 +24,8 @@ from backdrop_cli.follow import fetch
 from backdrop_cli.forecast import offer
 from backdrop_cli.options import Setting
 from backdrop_cli.submit import Submitted
+from tests.integration.conftest import Run
 from tests.integration.world import INPUT, OUTPUT, MovedClock, World, s3_event
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def deployment(world: World) -> Deployment:
-    """As if the stack were deployed: moto has no CloudFormation that would make it."""
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    return deployment
-
-
-@pytest.fixture
-def run(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in a folder with photos/red.jpg; its JSON, after a check of the exit code."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, code: int = 0) -> Any:
-        setting = Setting()
-        setting.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=setting, standalone_mode=False)
-        if isinstance(done.exception, click.ClickException):
-            assert done.exception.exit_code == code
-            return done.exception.message
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        assert (done.return_value or 0) == code, done.output
-        return json.loads(done.stdout) if done.stdout else done.stderr
-
-    return run
-
-
-@pytest.fixture
-def red(tmp_path: Path, photo: bytes) -> Path:
-    path = tmp_path / "photos" / "red.jpg"
-    path.parent.mkdir()
-    path.write_bytes(photo)
-    return path
 
 
 def versions(world: World) -> list[str]:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.job import Job
 from backdrop.prompts import REMEMBERED_SECONDS
-from tests.integration.test_cli import Run, deployment, run  # noqa: F401
+from tests.integration.conftest import Run
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.world import INPUT, Killed, World, envelope, eventbridge_event
 
@@ -123,9 +123,7 @@ def test_the_command_line_counts_what_systems_leave_behind_as_no_photos(run: Run
     assert world.waiting() == []
 
 
-def test_submit_uploads_nothing_that_systems_leave_behind(
-    run: Run, world: World, photo: bytes, tmp_path: Path
-) -> None:
+def test_submit_uploads_nothing_that_systems_leave_behind(run: Run, world: World, photo: bytes, tmp_path: Path) -> None:
     """second opinion: hidden files of a folder."""
     for key in ("shoes/red.jpg", *SYSTEM_FILES):
         path = tmp_path / "photos" / key

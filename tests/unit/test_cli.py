@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -84,7 +85,7 @@ def test_what_systems_leave_behind_is_not_uploaded(folder: Path, name: str) -> N
 
     whole = find([folder], "", "snow", {})
     assert keys(whole.photos) == ["shoes/red.jpg", "shoes/sub/blue.jpg"]
-    assert folder / name not in sum(whole.left_alone.values(), [])
+    assert folder / name not in chain.from_iterable(whole.left_alone.values())
 
     named = find([folder / name, folder / "red.jpg"], "", "snow", {})  # as a shell's * names them
     assert keys(named.photos) == ["red.jpg"]

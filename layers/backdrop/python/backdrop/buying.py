@@ -22,30 +22,36 @@ from backdrop.errors import (
     OutcomeUnknown,
     Paused,
     Refused,
-    Rejected,
     Superseded,
     Throttled,
     Turn,
+    Unchanged,
     Unreadable,
 )
-from backdrop.job import Job, Purchase
+from backdrop.inspection import fingerprint, inspect
+from backdrop.job import Purchase
 from backdrop.ledger import Call, State
 from backdrop.log import logger
 from backdrop.pace import PROBE_SECONDS, Slot
-from backdrop.prompts import FolderPrompts
 from backdrop.queues import THROTTLED_SECONDS, backoff
-from backdrop.request import Request, check_segments, read_request
-from backdrop.settings import Settings
-from backdrop.storage import LINK_SECONDS, Storage, Upload
+from backdrop.storage import LINK_SECONDS
 
 RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't say how long
 KEY_LIFE_SECONDS = 23 * 3600.0  # for so long a gateway is trusted to know a key again; none says for how long it does
 
 
 def buy(attempt: Attempt) -> tuple[bytes, ...]:
-    """Make a new call for the upload and write PAID; returns the images that came inline."""
+    """Make a new call for the upload and write PAID; returns the images that came inline.
+
+    Raises Unchanged when the key's current result is made from the very same.
+    """
     app = attempt.app
-    upload, request = asked_for(attempt.job, app.storage, app.prompts, app.settings)
+    upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)
+    made_from = fingerprint(upload, request, app.settings)
+    if not (attempt.record.turn_at or attempt.record.attempts):  # only at first: a look costs a request to S3
+        outputs = app.storage.current_results(attempt.job.key, request.n, made_from)
+        if outputs:
+            raise Unchanged(outputs)
     slot, leaves_at = _slot(attempt, request.n)
     number = attempt.record.key_number + 1
     # Random, so that no other stack and no ledger made anew ever uses it for this upload; the ledger keeps it.
@@ -65,25 +71,10 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
         images=request.n,
         model=app.settings.gateway_model,
         source_modified=upload.modified,
+        fingerprint=made_from,
         prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
         prompt_length=len(request.prompt),
     )
-
-
-def asked_for(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
-    """The upload and what it asks for, checked. Raises Superseded, or Rejected with why it can't succeed."""
-    check_segments(job.key)
-    upload = storage.inspect(job)
-    request = read_request(
-        upload.metadata,
-        lambda: prompts.find(job.bucket, job.key),
-        settings.default_prompt,
-        upload.missing_metadata,
-    )
-    storage.check_key(job.key, request.n)
-    if 0 < settings.daily_image_limit < request.n:
-        raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
-    return upload, request
 
 
 def replay(attempt: Attempt) -> tuple[bytes, ...]:

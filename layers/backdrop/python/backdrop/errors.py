@@ -10,6 +10,7 @@
     │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
     │   └── EncodedKey      its event named it by a percent-encoded key: go on under the other
+    ├── Unchanged           the result that is there was made from the very same: nothing to buy
     ├── NotConfigured       a setting of the function is missing or makes no sense
     ├── GatewayError        what one gateway call came to
     │   ├── NeverSent       no connection was made                      → not charged
@@ -28,7 +29,7 @@ Messages go to logs and dead letters: never put a key, a link or a prompt into o
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from backdrop.job import Job
 
@@ -117,6 +118,14 @@ class EncodedKey(Superseded):
     def __init__(self, job: Job) -> None:
         super().__init__("the event's key is percent-encoded")
         self.job = job
+
+
+class Unchanged(BackdropError):
+    """The key's current result, `outputs`, was made from the same photo for the same request."""
+
+    def __init__(self, outputs: tuple[dict[str, Any], ...]) -> None:
+        super().__init__("the result that is there was made from the same photo for the same request")
+        self.outputs = outputs
 
 
 class NotConfigured(BackdropError):

@@ -231,7 +231,7 @@ def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
     message = f"the gateway answered {status}{_detail(said, prompt, key)}"
     codes = [str(said.get(name) or "") for name in ("code", "type")]
     code = _safe_code(next(filter(None, codes), ""), prompt, key)
-    names = {re.sub(r"[^a-z0-9]", "", text[:100].lower()) for text in codes}
+    names = set(map(_plain_name, codes))
     wait = retry_after(response.headers.get("retry-after"))
     if status in _ACCOUNT_FAULTS or (400 <= status < 500 and names & _NO_MONEY):
         return AccountFault(status, message, code)
@@ -249,6 +249,15 @@ def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
         return Refused(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
     # Redirected: nobody can say what was charged.
     return OutcomeUnknown(message)
+
+
+def says_no_money(code: str) -> bool:
+    """Whether a gateway's code or type of an error says that the account has no money."""
+    return _plain_name(code) in _NO_MONEY
+
+
+def _plain_name(code: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", code[:100].lower())
 
 
 def _is_replayed(headers: httpx.Headers) -> bool:

@@ -2,7 +2,7 @@
 
     CLAIMED ──► CALLING ──► PAID ──► DONE
        ▲          │  │
-       └──────────┘  └──► UNKNOWN          REJECTED   SUPERSEDED
+       └──────────┘  └──► UNKNOWN          REJECTED   SUPERSEDED   UNCHANGED
        proven not charged
 
 CALLING is written before a call is sent and PAID before anything else happens to its answer, so a crash at any point
@@ -47,6 +47,8 @@ class State(StrEnum):
     UNKNOWN = "UNKNOWN"
     REJECTED = "REJECTED"
     SUPERSEDED = "SUPERSEDED"
+    UNCHANGED = "UNCHANGED"
+    """The key's current result was made from the same photo for the same request."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Record:
     """Replays answered 409: the first call may still be running."""
     call: Call | None = None
     source_modified: float = 0.0
+    fingerprint: str | None = None
+    """Of what the result is made from; see `inspection`."""
     prompt_sha256: str | None = None
     prompt_length: int = 0
     model: str | None = None
@@ -130,7 +134,7 @@ class Record:
     @property
     def is_finished(self) -> bool:
         """Nothing is left to do, unless a dead letter is moved back."""
-        return self.state in (State.DONE, State.REJECTED)
+        return self.state in (State.DONE, State.REJECTED, State.UNCHANGED)
 
     def noting(self, now: float, what: str) -> tuple[str, ...]:
         """The history with one more line, the oldest dropped."""
@@ -167,7 +171,7 @@ class Ledger:
                     " created_at = if_not_exists(created_at, :now), expires_at = if_not_exists(expires_at, :expires)"
                 ),
                 ConditionExpression=(
-                    "attribute_not_exists(id) OR (lease_until < :now AND NOT #state IN (:done, :rejected))"
+                    "attribute_not_exists(id) OR (lease_until < :now AND NOT #state IN (:done, :rejected, :unchanged))"
                 ),
                 ExpressionAttributeNames={"#bucket": "bucket", "#key": "key", "#owner": "owner", "#state": "state"},
                 ExpressionAttributeValues=_attributes(
@@ -184,6 +188,7 @@ class Ledger:
                         ":claimed": State.CLAIMED,
                         ":done": State.DONE,
                         ":rejected": State.REJECTED,
+                        ":unchanged": State.UNCHANGED,
                     }
                 ),
                 ReturnValues="ALL_NEW",
@@ -214,6 +219,11 @@ class Ledger:
         """The upload's record as it is now; None when the ledger doesn't know it."""
         answer = self._client.get_item(TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True)
         return _record(answer["Item"]) if "Item" in answer else None
+
+    def is_unchanged(self, job_id: str) -> bool:
+        """Whether an upload took the result that its key had already for its own."""
+        record = self.read(job_id)
+        return record is not None and record.state is State.UNCHANGED
 
     def paid(self, held: Record, purchase: Purchase, **changes: Any) -> Record:
         """Write what was bought with `held.call`, with `changes` and nothing else of `held`.

@@ -12,7 +12,7 @@ from backdrop.attempt import Attempt, Handed, best_effort
 from backdrop.aws_errors import in_short, is_throttled
 from backdrop.buying import buy, replay
 from backdrop.clock import iso_time
-from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unreadable
+from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unchanged, Unreadable
 from backdrop.job import Job, Malformed, Purchase
 from backdrop.ledger import Record, State
 from backdrop.log import logger
@@ -104,12 +104,12 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
     try:
         try:
             return _go_on(attempt)
-        except EncodedKey:
-            attempt.let_go(0.0)  # not over: until the decoded key is claimed, this one's message leads there again
-            raise
         except Superseded:
             attempt.let_go(0.0, state=State.SUPERSEDED)
             raise
+        except Unchanged as unchanged:
+            attempt.let_go(0.0, state=State.UNCHANGED, outputs=unchanged.outputs)
+            return attempt.record
         except Unreadable as unreadable:
             now = app.clock.now()
             if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:

@@ -81,7 +81,9 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
 
 def is_over(record: Record) -> bool:
     """Whether nothing more will become of an upload by itself."""
-    return record.state in (State.DONE, State.SUPERSEDED) or (record.state is State.REJECTED and record.dead_lettered)
+    if record.state is State.REJECTED:
+        return record.dead_lettered
+    return record.state in (State.DONE, State.SUPERSEDED, State.UNCHANGED)
 
 
 def is_stuck(record: Record, now: float) -> bool:

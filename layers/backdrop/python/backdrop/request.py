@@ -13,6 +13,7 @@ from backdrop.job import PROMPT_FILE, has_dot_segment
 
 MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a prompt from elsewhere may be longer
 MAX_IMAGES = 8
+MAX_AGAIN_CHARACTERS = 64
 _ENCODED_WORD = re.compile(  # RFC 2047; Python's decoder takes broken ones and drops what it can't read
     r"=\?[\w.:*-]+\?(?:[bB]\?[A-Za-z0-9+/]+={0,2}|[qQ]\?(?:[!-<>@-~]|=[0-9A-Fa-f]{2})*)\?=", re.ASCII
 )
@@ -37,6 +38,8 @@ class Request:
     prompt: str
     n: int
     size: str | None
+    again: str = ""
+    """Another text than before asks for a purchase although nothing else has changed."""
 
 
 def read_request(
@@ -63,7 +66,7 @@ def read_request(
             f"no prompt in the object's metadata, no {PROMPT_FILE} in its folder or above, no DefaultPrompt",
         )
     check_prompt(prompt, "the prompt")
-    return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")))
+    return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")), _again(metadata.get("again", "")))
 
 
 def clean_prompt(text: str) -> str:
@@ -127,6 +130,12 @@ def _utf8_again(text: str) -> str:
         return text.encode("latin-1").decode()
     except (UnicodeEncodeError, UnicodeDecodeError):
         return text
+
+
+def _again(value: str) -> str:
+    if len(value) > MAX_AGAIN_CHARACTERS or not (value.isascii() and (value.isprintable() or not value)):
+        raise _invalid(f"again is no printable ASCII of {MAX_AGAIN_CHARACTERS} characters at most")
+    return value
 
 
 def _images(value: str | None) -> int:

@@ -1,5 +1,7 @@
 """The two buckets: reading uploads, storing results so that an older one never replaces a newer one."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -32,6 +34,7 @@ class Upload:
     metadata: dict[str, str]
     missing_metadata: int
     modified: float
+    etag: str
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,32 @@ class Storage:
             found["Metadata"],
             found.get("MissingMeta", 0),
             found["LastModified"].timestamp(),
+            found["ETag"],
         )
+
+    def current_results(self, key: str, n: int, fingerprint: str) -> tuple[dict[str, Any], ...]:
+        """The `n` results of a photo's key, as entries of `outputs`, if the latest were made from `fingerprint`.
+
+        None when they were not, or one of them is gone. Of a key with more than a thousand others that begin with it
+        and a dot, only those are seen that come first.
+        """
+        suffix = re.compile(RESULT_SUFFIX)
+        listed = self._client.list_objects_v2(Bucket=self._output_bucket, Prefix=f"{key}.").get("Contents", [])
+        results = [each for each in listed if suffix.fullmatch(each["Key"], len(key))]
+        latest = max((each["LastModified"] for each in results), default=None)
+        found: dict[str, dict[str, Any]] = {}
+        for each in results:
+            head = self._head(self._output_bucket, each["Key"])
+            if head and head["Metadata"].get("source-key", quote(key)) != quote(key):
+                continue  # as of a photo called a.jpg.1, beside a.jpg
+            if head is None or head["Metadata"].get("source-fingerprint") != fingerprint:
+                if each["LastModified"] == latest:
+                    return ()
+                continue
+            name = each["Key"].rpartition(".")[0]
+            found[name] = self._output(each["Key"], head["ContentType"], head["ContentLength"])
+        wanted = [result_key(key, index, n, "").rstrip(".") for index in range(1, n + 1)]
+        return tuple(found[name] for name in wanted) if all(name in found for name in wanted) else ()
 
     def link(self, job: Job) -> str:
         """A presigned link to this version, for the gateway; it dies after LINK_SECONDS."""
@@ -173,19 +201,17 @@ class Storage:
         if len(longest.encode()) > MAX_KEY_BYTES:
             raise Rejected("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
 
-    def store(self, record: Record, index: int, data: bytes, kind: ImageType) -> dict[str, Any] | None:
+    def store(
+        self, record: Record, index: int, data: bytes, kind: ImageType, is_unchanged: Callable[[str], bool]
+    ) -> dict[str, Any] | None:
         """Put one result into the output bucket, as an entry of `outputs`; None when a newer upload's is there.
 
+        `is_unchanged` says of a job id whether that upload took the result that is there for its own.
         Raises Rejected with `result_unavailable` when the key is taken by an object that is no result of this key.
         """
         key = result_key(record.key, index, record.images, kind.extension)
         metadata = _metadata(record)
-        stored = {
-            "bucket": self._output_bucket,
-            "key": key,
-            "content_type": kind.content_type,
-            "bytes": len(data),
-        }
+        stored = self._output(key, kind.content_type, len(data))
         condition: dict[str, Any] = {"IfNoneMatch": "*"}  # mostly it is the first, and a look before would be in vain
         for _ in range(_RACES):
             try:
@@ -210,18 +236,24 @@ class Storage:
                 return stored
             if "job-id" not in theirs or theirs.get("source-key") != metadata.get("source-key"):
                 raise Rejected("result_unavailable", f"the output key {key} is taken by something else", billed="yes")
-            if self._is_newer(theirs, record):
+            if self._is_newer(theirs, record, is_unchanged):
                 return None
             condition = {"IfMatch": there["ETag"]}
         raise RuntimeError(f"the output key {key} changed {_RACES} times while a result was being stored")
 
-    def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
+    def _output(self, key: str, content_type: str, size: int) -> dict[str, Any]:
+        """An entry of a record's `outputs`; `size` in bytes."""
+        return {"bucket": self._output_bucket, "key": key, "content_type": content_type, "bytes": size}
+
+    def _is_newer(self, theirs: dict[str, str], record: Record, is_unchanged: Callable[[str], bool]) -> bool:
         """Whether the stored result's upload came after the record's."""
         # The current version has the word, whatever its date: S3 dates a multipart object by its initiation.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
         current = self._current(record)
         if current is not None and current in (record.id, theirs.get("job-id")):
             return current != record.id
+        if current is not None and is_unchanged(current):
+            return True
         # LastModified has whole seconds, and a tie leaves what is there.
         return float(theirs.get("source-modified", 0)) >= record.source_modified
 
@@ -329,6 +361,7 @@ def _metadata(record: Record) -> dict[str, str]:
         "source-key": quote(record.key),
         "source-version": record.version_id or "",
         "source-modified": f"{record.source_modified:.3f}",
+        "source-fingerprint": record.fingerprint or "",
         "model": quote(record.model or "", safe="/:"),
         "request-id": record.request_id or "",
     }

@@ -77,7 +77,7 @@ def _store_one(attempt: Attempt, index: int, image: str | bytes, left: int) -> d
     kind = checked(data)
     while True:
         try:
-            stored = app.storage.store(attempt.record, index, data, kind)
+            stored = app.storage.store(attempt.record, index, data, kind, app.ledger.is_unchanged)
         except (BotoCoreError, ClientError) as error:
             # A link can be followed again later; inline images are here and nowhere else.
             pause_ends = app.clock.now() + INLINE_STORE_SECONDS
