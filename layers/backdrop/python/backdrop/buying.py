@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import NoReturn
 from uuid import uuid4
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from backdrop.attempt import STORING_SECONDS, Attempt, FailedForGood, best_effort
 from backdrop.call_failures import MAX_FAULTS, FailedCall, Limits, decide, faults_of, outcome_unknown
 from backdrop.errors import (
@@ -105,8 +107,11 @@ def _call(
     photo = _photo(attempt, call, slot, is_replay)
     try:
         attempt.save(calling)
-    except NotYet:  # refused; after any other failure CALLING may be written all the same
+    except NotYet:  # refused
         app.pace.give_back(slot)
+        raise
+    except (BotoCoreError, ClientError):
+        attempt.unused = slot  # if the upload can be released as it was, CALLING was not written
         raise
     app.clock.sleep_until(leaves_at)
     sent_at = app.clock.now()
