@@ -21,8 +21,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backdrop_cli.page import Pair, before_after, counted, dollars, embedded
 from tools.local_stack import ROOT, LocalStack, LocalStackError
-from tools.page import Pair, before_after, counted, dollars, embedded
 
 HOME = ROOT / ".local" / "demo"
 PAGE = HOME / "before-after.html"

@@ -4,14 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from backdrop.handling import ends_at, new_owner, summary
+from backdrop.handling import ends_at, new_owner, summary, try_again_in
 from backdrop.job import from_event
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, identified, run
-from backdrop.queues import backoff
 from backdrop.wiring import app, prepare
-
-UNFORESEEN_SECONDS = (5.0, 30.0)
 
 prepare()
 
@@ -27,15 +24,12 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     for malformed in decoded.malformed:
         dead_letter_malformed(malformed, it)
     outcomes = []
-    until = ends_at(context, it)
     for job in decoded.jobs:
         try:
             job = identified(job, it)
-            outcome = run(job, it, new_owner(context), until)
+            outcome = run(job, it, new_owner(context), ends_at(context, it))
         except Exception as error:
-            logger.exception("unforeseen; RetryFunction will try again", error=type(error).__name__)
-            it.metrics.unforeseen()
-            it.queues.retry(job, backoff(0, *UNFORESEEN_SECONDS))
+            it.queues.retry(job, try_again_in(error, it, 0))
             continue
         if outcome.due_at is not None:
             it.queues.retry(outcome.job, outcome.due_at - it.clock.now())

@@ -6,14 +6,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.app import App
-from backdrop.handling import ends_at, new_owner
+from backdrop.aws_errors import in_short
+from backdrop.handling import ends_at, new_owner, try_again_in
 from backdrop.job import from_message
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, identified, run
-from backdrop.queues import backoff
 from backdrop.wiring import app, prepare
 
-UNFORESEEN_SECONDS = (5.0, 900.0)
 OLD_SECONDS = 5 * 86400.0  # of 14 days that the queue keeps a message
 OLD_RECEIVES = 500  # of maxReceiveCount 1000
 
@@ -24,19 +23,13 @@ prepare()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Process the messages of a batch; answers with the ids of those that have to come back."""
     it = app()
-    until = ends_at(context, it)
     failures = []
     for message in event["Records"]:
         try:
-            due_in = _process(message, it, new_owner(context), until)
+            due_in = _process(message, it, new_owner(context), ends_at(context, it))
         except Exception as error:
-            logger.exception("unforeseen; the message comes back", error=type(error).__name__)
-            it.metrics.unforeseen()
-            due_in = backoff(int(message["attributes"]["ApproximateReceiveCount"]), *UNFORESEEN_SECONDS)
-        if due_in is None:
-            continue
-        if _is_old(message, it):
-            it.queues.renew(message["body"], due_in)
+            due_in = try_again_in(error, it, int(message["attributes"]["ApproximateReceiveCount"]))
+        if due_in is None or (_is_old(message, it) and _renewed(message, due_in, it)):
             continue
         _hide(message, due_in, it)
         failures.append({"itemIdentifier": message["messageId"]})
@@ -72,9 +65,18 @@ def _is_old(message: dict[str, Any], it: App) -> bool:
     return age > OLD_SECONDS or int(attributes["ApproximateReceiveCount"]) > OLD_RECEIVES
 
 
+def _renewed(message: dict[str, Any], seconds: float, it: App) -> bool:
+    try:
+        it.queues.renew(message["body"], seconds)
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("the message could not be renewed; the old one stays", error=in_short(error))
+        return False
+    return True
+
+
 def _hide(message: dict[str, Any], seconds: float, it: App) -> None:
     try:
         it.queues.hide(message["receiptHandle"], seconds)
     except (BotoCoreError, ClientError) as error:
         # It comes back all the same, after the queue's visibility timeout.
-        logger.warning("the message's visibility could not be changed", error=type(error).__name__)
+        logger.warning("the message's visibility could not be changed", error=in_short(error))

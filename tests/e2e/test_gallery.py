@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
 
+from backdrop_cli.page import Pair, before_after, embedded, side_for
 from tests.e2e.deployed import Deployed
 from tests.unit.test_page import Parsed
 from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO
-from tools.page import Pair, before_after, embedded, side_for
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

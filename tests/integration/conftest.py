@@ -1,22 +1,34 @@
 import io
+import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import wraps
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import boto3
+import click
 import httpx
 import pytest
 from botocore.config import Config
+from click.testing import CliRunner
 from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
 from PIL import Image, ImageDraw
 
 from backdrop import wiring
+from backdrop.settings import Settings
+from backdrop_cli.commands import cli
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.options import Setting
 from tests.integration.world import INPUT, KEY_PARAMETER, OUTPUT, TABLE, MovedClock, World
 from tools.stand_in_gateway.server import GatewayControl, running_gateway
+
+Run = Callable[..., Any]
+"""Runs a command of `backdrop`; see `run`."""
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +113,42 @@ def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) ->
     wiring.app.cache_clear()
     yield World(aws, gateway)
     wiring.app.cache_clear()
+
+
+@pytest.fixture
+def deployment(world: World) -> Deployment:
+    """As if the stack were deployed: moto has no CloudFormation that would make it."""
+    deployment = Deployment("backdrop")
+    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
+    return deployment
+
+
+@pytest.fixture
+def run(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in a folder with photos/red.jpg; its JSON, after a check of the exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, code: int = 0) -> Any:
+        setting = Setting()
+        setting.__dict__["deployment"] = deployment
+        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=setting, standalone_mode=False)
+        if isinstance(done.exception, click.ClickException):
+            assert done.exception.exit_code == code
+            return done.exception.message
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert (done.return_value or 0) == code, done.output
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+    return run
+
+
+@pytest.fixture
+def red(tmp_path: Path, photo: bytes) -> Path:
+    path = tmp_path / "photos" / "red.jpg"
+    path.parent.mkdir()
+    path.write_bytes(photo)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -17,52 +17,15 @@ from moto.backends import get_backend
 from backdrop.job import Job
 from backdrop.ledger import State
 from backdrop.settings import Settings
+from backdrop_cli import submit as submit_module
+from backdrop_cli.commands import cli
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.follow import fetch
+from backdrop_cli.forecast import offer
+from backdrop_cli.options import Setting
+from backdrop_cli.submit import Submitted
+from tests.integration.conftest import Run
 from tests.integration.world import INPUT, OUTPUT, MovedClock, World, s3_event
-from tools.cli import submit as submit_module
-from tools.cli.commands import cli
-from tools.cli.deployment import Deployment
-from tools.cli.follow import fetch
-from tools.cli.forecast import offer
-from tools.cli.options import Setting
-from tools.cli.submit import Submitted
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def deployment(world: World) -> Deployment:
-    """As if the stack were deployed: moto has no CloudFormation that would make it."""
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    return deployment
-
-
-@pytest.fixture
-def run(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in a folder with photos/red.jpg; its JSON, after a check of the exit code."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, code: int = 0) -> Any:
-        setting = Setting()
-        setting.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=setting, standalone_mode=False)
-        if isinstance(done.exception, click.ClickException):
-            assert done.exception.exit_code == code
-            return done.exception.message
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        assert (done.return_value or 0) == code, done.output
-        return json.loads(done.stdout) if done.stdout else done.stderr
-
-    return run
-
-
-@pytest.fixture
-def red(tmp_path: Path, photo: bytes) -> Path:
-    path = tmp_path / "photos" / "red.jpg"
-    path.parent.mkdir()
-    path.write_bytes(photo)
-    return path
 
 
 def versions(world: World) -> list[str]:
@@ -150,7 +113,7 @@ def test_a_photo_that_was_deleted_since_it_was_looked_at_is_uploaded(
         world.s3.delete_object(Bucket=INPUT, Key="photos/red.jpg")
         return offer(*arguments)
 
-    monkeypatch.setattr("tools.cli.submit.offer", deleting)
+    monkeypatch.setattr("backdrop_cli.submit.offer", deleting)
     assert run("submit", "photos", "--prompt", "moss")["submitted"] == 1
     assert current(world).key == "photos/red.jpg"
 
@@ -290,7 +253,7 @@ def test_what_can_not_be_read_or_can_not_succeed_is_invalid_and_the_rest_is_quot
     found = json.loads(CliRunner().invoke(cli, ["quote", "--json"], obj=setting).stdout)
 
     assert (found["new"], found["images"], found["cost_usd"]) == (1, 3, 0.09)
-    assert found["invalid_by_reason"] == {"invalid_option": 1, "in an archive": 1, "missing_prompt": 1}
+    assert found["invalid_by_reason"] == {"invalid_option": 1, "unreadable": 1, "missing_prompt": 1}
 
 
 def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: World, photo: bytes) -> None:

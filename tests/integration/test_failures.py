@@ -110,8 +110,8 @@ def test_row_57_attempts_end_with_one_dead_letter_that_tells_the_history(
     letter = the_letter(world)
     assert letter["reason"]["code"] == "attempts_exhausted"
     assert (letter["reason"]["attempts"], letter["reason"]["http_status"]) == (3, 500)
-    assert letter["reason"]["billed"] == "no"
-    assert sum("TryLater 500" in line for line in letter["history"]) == 3
+    assert letter["reason"]["billed"] == "unknown"
+    assert sum("CallFailed 500" in line for line in letter["history"]) == 3
     assert len(world.gateway.calls()) == 3
 
 

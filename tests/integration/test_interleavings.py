@@ -111,7 +111,7 @@ def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_li
 
     monkeypatch.setattr(client, "update_item", update_item)
     world.upload("a.jpg", photo, prompt="wood")
-    world.gateway.faults([{"kind": "status", "status": 503}])
+    world.gateway.faults([{"kind": "status", "status": 429}])
     for number in range(3):
         world.upload(f"{number}.jpg", photo, prompt="wood")
     world.drain(seconds=600)
@@ -119,14 +119,14 @@ def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_li
     assert world.charged() <= 2
 
 
-def test_a_replay_on_a_new_day_that_was_answered_503_first_still_counts_when_it_is_charged(
+def test_a_replay_on_a_new_day_that_was_answered_429_first_still_counts_when_it_is_charged(
     environment: pytest.MonkeyPatch, world: World, photo: bytes
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     until_midnight(world, 3)
-    world.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 503}])
+    world.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 429}])
     world.upload("a.jpg", photo, prompt="wood")
-    world.drain(seconds=600)  # the replay comes after midnight: 503, then 200, charged on the new day
+    world.drain(seconds=600)  # the replay comes after midnight: 429, then 200, charged on the new day
     assert world.charged() == 1
 
     world.upload("b.jpg", photo, prompt="wood")
@@ -148,7 +148,7 @@ def test_a_crash_between_giving_back_and_writing_it_down_does_not_lift_the_limit
         raise Killed
 
     monkeypatch.setattr(pace, "give_back", killed)
-    world.gateway.faults([{"kind": "status", "status": 503}])
+    world.gateway.faults([{"kind": "status", "status": 429}])
     world.upload("a.jpg", photo, prompt="wood")
     world.drain(seconds=1200)
     world.upload("b.jpg", photo, prompt="wood")
@@ -661,7 +661,7 @@ def test_who_has_had_a_turn_does_not_stand_behind_everybody_again(world: World) 
 def test_a_probe_waits_as_long_as_a_429_asks(world: World, photo: bytes) -> None:
     keeper = Pace(world.dynamodb, TABLE, MovedClock(), 60, 0)
     slot = keeper.take(1, 0.0)
-    keeper.pause(slot, "TryLater 429")
+    keeper.pause(slot, "429")
     keeper.push_back(600)
     world.advance(100)
 

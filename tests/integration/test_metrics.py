@@ -141,7 +141,7 @@ def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
 
 @pytest.mark.parametrize(
     ("status", "reason", "error"),
-    [(429, "retry", "TryLater 429"), (500, "retry", "TryLater 500"), (402, "pause", "AccountFault 402")],
+    [(429, "retry", "GatewayBusy 429"), (500, "retry", "CallFailed 500"), (402, "pause", "AccountFault 402")],
 )
 def test_a_call_that_has_to_be_made_again_tells_why(
     world: World, photo: bytes, told: Told, status: int, reason: str, error: str

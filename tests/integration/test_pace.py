@@ -174,11 +174,12 @@ def test_the_daily_limit_is_never_passed_and_the_rest_waits_for_the_next_day(
     assert world.waiting() == []
 
 
+@pytest.mark.parametrize("status", [429, 521, 522, 523, 525, 526, 529, 530])
 def test_what_was_not_charged_does_not_count_against_the_day(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, status: int
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
-    world.gateway.faults([{"kind": "status", "status": 500, "times": 2}])
+    world.gateway.faults([{"kind": "status", "status": status, "times": 2}])
 
     world.upload("a.jpg", photo, prompt="wood")
     world.drain(seconds=600)

@@ -12,6 +12,7 @@ from tests.integration.world import World, s3_event
 
 OF_A_WARM_WORKER = {
     "s3 GetObject": 1,  # the first bytes, with the metadata
+    "s3 ListObjectsV2": 1,  # whether the key's current result was made from the very same
     "s3 PutObject": 1,
     "dynamodb UpdateItem": 3,  # CLAIMED, slot, PAID
     "dynamodb PutItem": 2,  # CALLING, DONE

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from backdrop.log import logger
-from tools.bench.played_aws import Trouble
+from tools.bench.played_aws import NEW_TABLE_UNITS_A_SECOND, Trouble
 from tools.bench.scale import HOUR, Scenario, played
 
 
@@ -23,6 +23,16 @@ def test_a_thousand_uploads_at_once_are_paid_once_each_in_few_invocations() -> N
     assert result["invocations"] <= 2.5
 
 
+def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
+    """A tenth of ten thousand uploads, and of what a new table takes."""
+    result = played(Scenario("", uploads=1000, rpm=600, table_units_a_second=NEW_TABLE_UNITS_A_SECOND / 10))
+
+    assert result["writes refused"] > 0
+    assert result["unforeseen"] == 0
+    assert result["stored"] == result["paid"] == 1000
+    assert result["dead letters"] == 0
+
+
 def test_uploads_whose_calls_failed_do_not_look_for_a_slot_again_and_again() -> None:
     result = played(Scenario("", uploads=300, rpm=10, trouble=Trouble(error_rate=0.05)))
 
@@ -38,3 +48,13 @@ def test_an_hour_without_answers_costs_few_calls_and_no_upload(trouble: Trouble)
     assert result["dead letters"] == 0
     assert sum(result["answers"].values()) - 300 <= 120
     assert result["drain / ideal"] <= 1.4
+
+
+@pytest.mark.parametrize("rpm", [60, 600])
+def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(rpm: int) -> None:
+    trouble = Trouble(error_rate=0.0, outage=(30, 30 + HOUR))
+    result = played(Scenario("", uploads=rpm, rpm=rpm, trouble=trouble, extra_seconds=HOUR))
+
+    assert result["stored"] == result["paid"] == rpm
+    assert result["dead letters"] == 0
+    assert result["answers"]["5xx"] <= 30

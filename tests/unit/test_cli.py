@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -15,13 +16,13 @@ from click.testing import CliRunner
 
 from backdrop.request import read_request
 from backdrop.settings import Settings
-from tools.cli.commands import cli
-from tools.cli.failures import ADVICE
-from tools.cli.forecast import duration, quote
-from tools.cli.options import Setting, common
-from tools.cli.photos import Photo, find
-from tools.cli.progress import bar, side_by_side, streamed
-from tools.cli.submit import Submitted
+from backdrop_cli.commands import cli
+from backdrop_cli.failures import ADVICE
+from backdrop_cli.forecast import duration, quote
+from backdrop_cli.options import Setting, common
+from backdrop_cli.photos import Photo, find
+from backdrop_cli.progress import bar, side_by_side, streamed
+from backdrop_cli.submit import Submitted
 
 JPEG = b"\xff\xd8\xff" + bytes(100)
 NOON = 1_700_049_600.0  # of a UTC day
@@ -74,6 +75,48 @@ def test_single_photo_is_uploaded_by_its_name_and_named_when_it_is_none(folder: 
         find([folder / "notes.txt"], "", "snow", {})
 
 
+SYSTEM_FILES = (".DS_Store", "._red.jpg", "Thumbs.db", "desktop.ini", "~$red.jpg", "THUMBS.DB")
+
+
+@pytest.mark.parametrize("name", SYSTEM_FILES)
+def test_what_systems_leave_behind_is_not_uploaded(folder: Path, name: str) -> None:
+    """cases: what systems leave behind; second opinion: hidden files of a folder. Whatever their bytes are."""
+    (folder / name).write_bytes(JPEG)
+
+    whole = find([folder], "", "snow", {})
+    assert keys(whole.photos) == ["shoes/red.jpg", "shoes/sub/blue.jpg"]
+    assert folder / name not in chain.from_iterable(whole.left_alone.values())
+
+    named = find([folder / name, folder / "red.jpg"], "", "snow", {})  # as a shell's * names them
+    assert keys(named.photos) == ["red.jpg"]
+    assert named.left_alone == {"no photo by its name": [folder / name]}
+
+
+def test_a_prompt_txt_that_a_shell_names_beside_its_photos_is_no_photo(folder: Path) -> None:
+    (folder / "prompt.txt").write_text("snow")
+    found = find([folder / "prompt.txt", folder / "red.jpg"], "", None, {})
+    assert [photo.metadata for photo in found.photos] == [{"prompt": "snow"}]
+
+
+@pytest.mark.parametrize("to", ["._", "~$", "a/._"])
+def test_a_prefix_that_would_make_photos_be_skipped_is_refused(folder: Path, to: str) -> None:
+    with pytest.raises(click.UsageError, match="doesn't take"):
+        find([folder / "red.jpg"], to, "snow", {})
+
+
+@pytest.mark.parametrize("to", ["a..b/", "a/...", "..", "a/.", ".../"])
+def test_a_prefix_that_only_looks_like_a_dot_segment_is_taken(folder: Path, to: str) -> None:
+    """cases: dot segments."""
+    assert keys(find([folder / "red.jpg"], to, "snow", {}).photos) == [f"{to}red.jpg"]
+
+
+def test_a_prompt_txt_beside_a_photo_that_shows_nothing_is_none(folder: Path) -> None:
+    """cases: invisible prompt."""
+    (folder / "prompt.txt").write_text("\ufeffsnow", encoding="utf-8")
+    (folder / "sub" / "prompt.txt").write_text("\u200b\u2060\n", encoding="utf-8")
+    assert [photo.metadata for photo in find([folder], "", None, {}).photos] == [{"prompt": "snow"}] * 2
+
+
 def test_two_photos_for_one_key_are_refused(folder: Path) -> None:
     (folder / "sub" / "red.jpg").write_bytes(JPEG)
     with pytest.raises(click.UsageError, match=r"'red\.jpg'"):
@@ -108,6 +151,7 @@ def test_nearest_prompt_file_within_the_folder_serves_a_photo_without_another(fo
         ("é" * 1000, {}, "prompt.txt in the bucket"),
         ("snow", {"size": "large"}, "WIDTHxHEIGHT"),
         ("  ", {}, "empty"),
+        ("\u200b\u3164", {}, "empty"),  # cases: invisible prompt
         ("\udcff", {}, "not UTF-8"),
     ],
 )

@@ -19,12 +19,12 @@ from backdrop.job import Job
 from backdrop.ledger import Record, State
 from backdrop.settings import Settings
 from backdrop.storage import Listed
-from tools.cli import gallery
-from tools.cli.deployment import Deployment
-from tools.cli.gallery import Looker, failure_of, prompt_of
-from tools.cli.options import Setting
-from tools.cli.uploads import Seen, Stage
-from tools.page import Image, NoImage, Pair
+from backdrop_cli import gallery
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.gallery import Looker, failure_of, prompt_of
+from backdrop_cli.options import Setting
+from backdrop_cli.page import Image, NoImage, Pair
+from backdrop_cli.uploads import Seen, Stage
 
 KEY = "shoes/red.jpg"
 

@@ -14,7 +14,16 @@ from typing import Any
 import httpx
 import pytest
 
-from backdrop.errors import AccountFault, GatewayError, NeverSent, NoImage, OutcomeUnknown, Refused, TryLater
+from backdrop.errors import (
+    AccountFault,
+    CallFailed,
+    GatewayBusy,
+    GatewayError,
+    NeverSent,
+    NoImage,
+    OutcomeUnknown,
+    Refused,
+)
 from backdrop.gateway import Answer, Gateway, retry_after
 from backdrop.ledger import Call
 from backdrop.request import Request
@@ -233,7 +242,6 @@ def test_a_request_id_is_kept_as_far_as_it_is_printable(settings: Settings) -> N
         pytest.param({"data": None}, id="null data"),
         pytest.param({"data": []}, id="no entry"),
         pytest.param({"data": "soon"}, id="data that is text"),
-        pytest.param({"data": {"url": LINK}}, id="data that is no list"),
         pytest.param({"data": [None]}, id="null entry"),
         pytest.param({"data": [{}]}, id="empty entry"),
         pytest.param({"data": [{"url": None}]}, id="null link"),
@@ -291,10 +299,39 @@ def test_an_answer_without_end_is_no_image(settings: Settings, monkeypatch: pyte
     assert type(error_of(settings, answering(200, b'{"data": "' + b"x" * 1000))) is NoImage
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 203])
+def test_an_image_in_any_2xx_is_bought(settings: Settings, status: int) -> None:
+    assert buy(settings, answering(status)).links == (LINK,)
+
+
+@pytest.mark.parametrize("body", [{"data": []}, {"id": "job-1", "status": "queued"}, b"", b"Accepted", b"x" * 1001])
+def test_a_2xx_without_an_image_may_bring_it_later(
+    settings: Settings, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backdrop.gateway.MAX_ANSWER_BYTES", 1000)
+    for status in (201, 202, 204):
+        assert type(error_of(settings, answering(status, body))) is OutcomeUnknown
+
+
+def test_links_beside_inline_images_keep_their_places(settings: Settings) -> None:
+    body = {"data": [{"b64_json": base64.b64encode(PNG).decode()}, {"url": "/1.png"}]}
+    answer = buy(settings, answering(200, body))
+    assert (answer.links, answer.inline) == (("", "https://gateway.test/1.png"), (PNG, b""))
+
+
+@pytest.mark.parametrize("size", [10, 70_000])
+def test_an_answer_without_an_image_comes_along_up_to_64_kib(settings: Settings, size: int) -> None:
+    body = json.dumps({"data": [], "note": "x" * size}).encode()
+    error = error_of(settings, answering(200, body))
+    assert isinstance(error, NoImage)
+    assert error.answer == body[:65_536]
+    assert "xxx" not in str(error)
+
+
 def test_the_status_decides_however_long_the_answer_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 19."""
     monkeypatch.setattr("backdrop.gateway.MAX_ANSWER_BYTES", 1000)
-    assert type(error_of(settings, answering(503, b"x" * 1001))) is TryLater
+    assert type(error_of(settings, answering(503, b"x" * 1001))) is CallFailed
 
 
 # What was not
@@ -303,10 +340,11 @@ def test_the_status_decides_however_long_the_answer_is(settings: Settings, monke
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        *((status, TryLater) for status in (408, 429, 500, 502, 503, 504)),
+        *((status, CallFailed) for status in (408, 500, 501, 502, 503, 504, 505, 520, 524, 527, 599)),
+        *((status, GatewayBusy) for status in (429, 521, 522, 523, 525, 526, 529, 530)),
         *((status, AccountFault) for status in (401, 402, 403, 404)),
         *((status, Refused) for status in (400, 409, 413, 415, 422)),
-        *((status, OutcomeUnknown) for status in (202, 204, 302, 520)),
+        *((status, OutcomeUnknown) for status in (202, 204, 302)),
     ],
 )
 def test_every_status_has_a_meaning(settings: Settings, status: int, kind: type[GatewayError]) -> None:
@@ -317,7 +355,7 @@ def test_every_status_has_a_meaning(settings: Settings, status: int, kind: type[
     assert str(status) in str(error)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (402, AccountFault), (502, TryLater)])
+@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (402, AccountFault), (502, CallFailed)])
 @pytest.mark.parametrize(
     "body",
     [
@@ -517,8 +555,12 @@ def test_retry_after_in_all_its_forms(header: str | None, seconds: float | None)
 def test_retry_after_reaches_whoever_waits(settings: Settings, status: int) -> None:
     """Row 18."""
     error = error_of(settings, answering(status, retry_after="7"))
-    assert isinstance(error, TryLater)
-    assert error.retry_after == 7.0
     absent = error_of(settings, answering(status))
-    assert isinstance(absent, TryLater)
-    assert absent.retry_after is None
+    assert [_asked_to_wait(error), _asked_to_wait(absent)] == [7.0, None]
+
+
+def _asked_to_wait(error: GatewayError) -> float | None:
+    if isinstance(error, CallFailed):
+        return error.facts.retry_after
+    assert isinstance(error, GatewayBusy)
+    return error.retry_after

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from backdrop.job import Decoded, Job, Purchase, from_event, from_message
+from backdrop.job import Decoded, Job, Purchase, from_event, from_message, has_dot_segment
 
 BUCKET = "photos-in"
 JOB = Job(BUCKET, "shoes/red.jpg", version_id="v1", etag="e1", size=1000)
@@ -427,10 +427,68 @@ def test_another_upload_is_another_job(one: Job, other: Job) -> None:
         ("prompt.txt/red.jpg", 10, False),
         ("my prompt.txt", 10, False),
         ("Prompt.txt", 10, False),
+        (".DS_Store", 10, True),
+        ("shoes/.DS_Store", None, True),
+        ("shoes/._red.jpg", 10, True),
+        ("shoes/._two\nlines.jpg", 10, True),
+        ("shoes/Thumbs.db", 10, True),
+        ("shoes/thumbs.db", 10, True),
+        ("THUMBS.DB", 10, True),
+        ("shoes/desktop.ini", 10, True),
+        ("Desktop.ini", 10, True),
+        ("shoes/~$list.jpg", 10, True),
+        ("._shoes/red.jpg", 10, False),
+        (".DS_Store/red.jpg", 10, False),
+        ("my.DS_Store", 10, False),
+        (".DS_Store.jpg", 10, False),
+        ("a._red.jpg", 10, False),
+        (".red.jpg", 10, False),
+        ("_red.jpg", 10, False),
+        ("Thumbs.db.jpg", 10, False),
+        ("my desktop.ini", 10, False),
+        ("thumbs_db", 10, False),
+        ("~red.jpg", 10, False),
+        ("red~$.jpg", 10, False),
     ],
 )
-def test_folder_markers_empty_objects_and_prompt_files_are_skipped(
+def test_folder_markers_empty_objects_prompt_files_and_what_systems_leave_behind_are_skipped(
     key: str, size: int | None, is_skipped: bool
 ) -> None:
-    """Row 5."""
+    """Row 5. cases: what systems leave behind."""
     assert Job(BUCKET, key, "v1", "e1", size).is_skipped == is_skipped
+
+
+@pytest.mark.parametrize(
+    ("key", "has_one"),
+    [
+        ("a/../b.jpg", True),
+        ("a/./b.jpg", True),
+        ("../b.jpg", True),
+        ("./b.jpg", True),
+        ("a/..", True),
+        ("a//.", True),
+        (".", True),
+        ("/../b.jpg", True),
+        ("a..b/c.jpg", False),
+        ("a/...", False),
+        ("a/.../b.jpg", False),
+        ("a/..b.jpg", False),
+        ("a/b..", False),
+        ("a/.b/c.jpg", False),
+        ("a./b.jpg", False),
+        ("a/%2e%2e/b.jpg", False),
+        ("a\\..\\b.jpg", False),
+        ("/a//b.jpg", False),
+    ],
+)
+def test_a_dot_segment_is_one_or_two_dots_between_slashes(key: str, has_one: bool) -> None:
+    """cases: dot segments."""
+    assert has_dot_segment(key) == has_one
+
+
+def test_an_upload_with_a_dot_segment_is_the_same_job_however_it_was_noticed() -> None:
+    """An event tells no time of its write, and nobody can ask for it; a listing tells it."""
+    by_event = Job(BUCKET, "a/../b.jpg", None, "e1", 10)
+    by_listing = Job(BUCKET, "a/../b.jpg", None, "e1", 10, 1_790_000_000)
+    assert by_event.is_identified
+    assert by_event.id == by_listing.id

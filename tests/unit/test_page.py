@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import PIL.Image
 import pytest
 
-from tools.page import Image, NoImage, Pair, Totals, before_after, dollars, embedded, side_for
+from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, dollars, embedded, side_for
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror='alert(2)'>&lt;{title}"""
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="

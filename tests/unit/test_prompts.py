@@ -83,6 +83,53 @@ def test_a_prompt_is_looked_for_in_the_photos_folder_and_upwards(
     assert photos.s3.looks == looked_for
 
 
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("key", "looked_for"),
+    [
+        (f"{COMPOSED}/c.jpg", [f"{COMPOSED}/prompt.txt", f"{DECOMPOSED}/prompt.txt", "prompt.txt"]),
+        (f"{DECOMPOSED}/c.jpg", [f"{DECOMPOSED}/prompt.txt", f"{COMPOSED}/prompt.txt", "prompt.txt"]),
+        (
+            f"{COMPOSED}/{DECOMPOSED}/c.jpg",
+            [
+                f"{COMPOSED}/{DECOMPOSED}/prompt.txt",
+                f"{COMPOSED}/{COMPOSED}/prompt.txt",
+                f"{DECOMPOSED}/{DECOMPOSED}/prompt.txt",
+                f"{COMPOSED}/prompt.txt",
+                f"{DECOMPOSED}/prompt.txt",
+                "prompt.txt",
+            ],
+        ),
+        (f"a/{DECOMPOSED}.jpg", ["a/prompt.txt", "prompt.txt"]),
+    ],
+)
+def test_a_folders_prompt_is_looked_for_under_both_unicode_forms_of_its_name(
+    photos: Photos, key: str, looked_for: list[str]
+) -> None:
+    """Row 68. cases: two Unicode forms. Own form first, and a name that has only one form is looked for once."""
+    assert photos.find(key) == ""
+    assert photos.s3.looks == looked_for
+
+    assert photos.find(key) == ""
+    assert photos.s3.looks == looked_for, "that there is none is remembered of each form"
+
+
+def test_a_folder_in_its_own_unicode_form_comes_before_the_other_and_both_before_the_folder_above(
+    photos: Photos,
+) -> None:
+    """cases: two Unicode forms."""
+    photos.put("prompt.txt", b"a forest")
+    photos.put(f"{COMPOSED}/prompt.txt", b"a beach")
+    assert photos.find(f"{DECOMPOSED}/1.jpg") == "a beach"
+
+    photos.put(f"{DECOMPOSED}/prompt.txt", b"a desert")
+    photos.clock.time += REMEMBERED_SECONDS
+    assert photos.find(f"{DECOMPOSED}/2.jpg") == "a desert"
+    assert photos.find(f"{COMPOSED}/3.jpg") == "a beach"
+
+
 def test_the_nearest_prompt_is_the_photos(photos: Photos) -> None:
     photos.put("a/prompt.txt", b"a beach")
     photos.put("prompt.txt", b"a forest")
@@ -92,8 +139,9 @@ def test_the_nearest_prompt_is_the_photos(photos: Photos) -> None:
     assert photos.find("d/e.jpg") == "a forest"
 
 
-@pytest.mark.parametrize("content", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])
+@pytest.mark.parametrize("content", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n", "\u200b\n\u3164".encode()])
 def test_an_empty_one_counts_as_absent(photos: Photos, content: bytes) -> None:
+    """cases: invisible prompt."""
     photos.put("a/prompt.txt", content)
     assert photos.find("a/c.jpg") == ""
 
@@ -107,6 +155,7 @@ def test_an_empty_one_counts_as_absent(photos: Photos, content: bytes) -> None:
     [
         pytest.param("café – 海辺".encode(), "café – 海辺", id="UTF-8"),
         pytest.param("\ufeffcafé".encode(), "café", id="with a byte order mark"),
+        pytest.param("\ufeff\ufeff\n\ufeffcafé".encode(), "café", id="with several"),
         pytest.param(b"\n  a beach \r\n", "a beach", id="blanks around it"),
         pytest.param(b"a beach,\r\n\n\tat sunset\n", "a beach,\r\n\n\tat sunset", id="lines within"),
         pytest.param(b"=?UTF-8?Q?hi?=", "=?UTF-8?Q?hi?=", id="is not decoded as a header"),

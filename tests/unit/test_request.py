@@ -121,6 +121,78 @@ def test_a_broken_prompt_b64_is_an_invalid_option_whatever_prompt_says(stored: s
     assert rejected.value.code == "invalid_option"
 
 
+INVISIBLE = [
+    pytest.param(text, id=name)
+    for name, text in {
+        "zero-width space": "\u200b",
+        "byte order mark": "\ufeff",
+        "word joiner": "\u2060",
+        "soft hyphen": "\u00ad",
+        "marks of direction": "\u200e\u200f\u061c\u202a\u202c\u2066\u2069",
+        "joiners": "\u200c\u200d",
+        "variation selectors": "\ufe00\ufe0f\U000e0100\U000e01ef\u180b",
+        "Hangul fillers": "\u3164\u115f\u1160\uffa0",
+        "empty Braille pattern": "\u2800",
+        "empty note head": "\U0001d159",
+        "tags": "\U000e0001\U000e0020\U000e007f\U000e0000\U000e0fff",
+        "combining grapheme joiner": "\u034f",
+        "Khmer inherent vowels": "\u17b4\u17b5",
+        "Mongolian vowel separator": "\u180e",
+        "invisible operators": "\u2061\u2064",
+        "interlinear annotation": "\ufff9\ufffb",
+        "lines and paragraphs": "\u2028\u2029",
+        "blanks of all widths": "\u00a0\u1680\u2000\u200a\u202f\u205f\u3000",
+        "control characters": "\x00\x1b\x7f\x85",
+        "no characters": "\ufffe\uffff\ufdd0\u2065\ufff0",
+        "several, and blanks": " \u200b\r\n\ufeff \u3164\t",
+    }.items()
+]
+
+
+@pytest.mark.parametrize("text", INVISIBLE)
+def test_a_prompt_that_shows_nothing_is_none_wherever_it_comes_from(text: str) -> None:
+    """Row 13. cases: invisible prompt."""
+    in_metadata = {"prompt": text, "prompt-b64": b64(text)}
+    assert read_request(in_metadata, no_file, "a white studio").prompt == "a white studio"
+    assert read_request({"prompt": word(text)}, lambda: "a forest", "a white studio").prompt == "a forest"
+    assert read_request({"prompt": "a beach", "prompt-b64": b64(text)}, no_file, "").prompt == "a beach"
+    with pytest.raises(Rejected) as rejected:
+        read_request(in_metadata, no_file, text)
+    assert rejected.value.code == "missing_prompt"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\N{DESERT ISLAND}\ufe0f", id="an emoji with a variation selector"),
+        pytest.param("\N{WOMAN}\u200d\N{ROCKET}", id="emoji joined to one"),
+        pytest.param("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", id="Persian with a joiner in a word"),
+        pytest.param("a\u00adbeach", id="a soft hyphen in a word"),
+        pytest.param("\u200b.", id="a dot behind something invisible"),
+        pytest.param("\u3164\uac00", id="a letter behind a filler"),
+        pytest.param("\u2801", id="a Braille pattern"),
+        pytest.param("\ue000", id="private use"),
+        pytest.param("\U0001fbff", id="not assigned"),
+        pytest.param("a\ufeffb", id="a byte order mark within"),
+    ],
+)
+def test_a_prompt_that_shows_anything_is_sent_as_it_is(text: str) -> None:
+    assert read_request({"prompt-b64": b64(text)}, no_file, "").prompt == text
+    assert read_request({"prompt": word(text)}, no_file, "").prompt == text
+    assert read_request({}, no_file, text).prompt == text
+
+
+@pytest.mark.parametrize("head", ["\ufeff", "\ufeff\ufeff", " \ufeff\r\n", "\ufeff \ufeff"])
+def test_a_byte_order_mark_before_a_prompt_is_not_sent(head: str) -> None:
+    for metadata in (
+        {"prompt": word(f"{head}a beach")},
+        {"prompt": f"{head}a beach".encode().decode("latin-1")},
+        {"prompt-b64": b64(f"{head}a beach")},
+    ):
+        assert read_request(metadata, no_file, "").prompt == "a beach"
+    assert read_request({}, no_file, f"{head}a beach").prompt == "a beach"
+
+
 NO_PROMPT = [
     pytest.param({}, id="none"),
     pytest.param({"prompt": ""}, id="empty"),

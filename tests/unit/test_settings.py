@@ -38,6 +38,11 @@ def test_optional_variables_are_read() -> None:
     assert settings.local_endpoint
 
 
+def test_a_default_prompt_that_shows_nothing_is_none() -> None:
+    """cases: invisible prompt."""
+    assert Settings.from_environment(ENVIRONMENT | {"DEFAULT_PROMPT": "\u200b\ufeff "}).default_prompt == ""
+
+
 @pytest.mark.parametrize("value", [None, "", "  "])
 @pytest.mark.parametrize("name", ENVIRONMENT)
 def test_a_missing_variable_is_named(name: str, value: str | None) -> None:

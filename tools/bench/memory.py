@@ -16,7 +16,6 @@ PHOTO_MIB = (0.1, 5, 25)
 RESULT_MIB = (1, 8, 32)
 UPLOADS = 12
 OUR_ROUTES = ("generations", "edits-multipart")
-PNG = "\x89PNG\r\n\x1a\n"
 
 
 def rows(bench: Bench) -> list[dict[str, Any]]:
@@ -53,15 +52,22 @@ def _row(bench: Bench, function: str, route: str, photo: float, result: int, ans
 
 
 def _linked(mib: int) -> dict[str, Any]:
-    """Every link leads to something of this size that begins like a PNG."""
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {mib * MIB}\r\n\r\n"
+    """Every link leads to something of this size that has the frame of a WebP."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: image/webp\r\nContent-Length: {mib * MIB}\r\n\r\n"
     media = {"kind": "raw", "where": "media", "times": 0, "interval": 0}
-    return media | {"text": head + PNG.ljust(MIB), "more": " " * MIB, "count": max(0, mib - 1)}
+    return media | {"text": head + _webp(mib * MIB).ljust(MIB), "more": " " * MIB, "count": max(0, mib - 1)}
 
 
 def _inline(mib: int) -> dict[str, Any]:
-    """Every answer holds something of this size that begins like a PNG."""
-    return {"kind": "inline", "times": 0, "text": PNG, "megabytes": mib * MIB // 1_000_000}
+    """Every answer holds something of about this size that has the frame of a WebP."""
+    megabytes = mib * MIB // 1_000_000
+    return {"kind": "inline", "times": 0, "text": _webp(20 + megabytes * 1_000_000), "megabytes": megabytes}
+
+
+def _webp(size: int) -> str:
+    """The first bytes of a WebP of `size` bytes, an even number, as Latin-1."""
+    head = b"RIFF" + (size - 8).to_bytes(4, "little") + b"WEBPVP8 " + (size - 20).to_bytes(4, "little")
+    return head.decode("latin-1")
 
 
 def main() -> int:

@@ -12,14 +12,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from backdrop.errors import AccountFault, TryLater
+from backdrop.errors import AccountFault, CallFailed, GatewayBusy
 from backdrop.gateway import Answer, Gateway
 from backdrop.job import Job
 from backdrop.settings import Settings
-from tools.bench.played_table import PlayedTable
+from tools.bench.played_table import PlayedTable, write_units
 from tools.bench.played_time import PlayedTime
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(12 * 80) + b"\0\0\0\0IEND\xae\x42\x60\x82"  # its end is looked for
 JPEG = b"\xff\xd8\xff" + bytes(29)
 
 SECONDS = {"dynamodb": 0.006, "s3 read": 0.025, "s3 write": 0.045, "sqs": 0.010, "events": 0.015, "fetch": 0.3}
@@ -35,6 +35,9 @@ POLLERS_AT_FIRST, POLLERS_A_SECOND = (
     5,
     5.0,
 )  # 300 more a minute; https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+# An account's default for a table that has grown with its load, and what a new one takes at once.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
+TABLE_UNITS_A_SECOND, NEW_TABLE_UNITS_A_SECOND = 40_000.0, 4_000.0
 IN_FLIGHT = 120_000  # of a standard queue, hidden ones included
 
 
@@ -59,23 +62,27 @@ class Bucket:
         self._time, self._a_second, self._size = time, a_second, size
         self._tokens, self._at = size, time.now
 
-    def take(self) -> bool:
-        """Whether there was a token."""
+    def take(self, tokens: int = 1) -> bool:
+        """Whether there were as many tokens."""
         now = self._time.now
         self._tokens = min(self._size, self._tokens + (now - self._at) * self._a_second)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < tokens:
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
 
 class PlayedDynamoDB:
-    """A table client that takes its time and refuses more writes to one item than DynamoDB takes."""
+    """A table client that takes its time and refuses more writes than DynamoDB takes: to one item, to a new table.
 
-    def __init__(self, time: PlayedTime, bill: Bill) -> None:
+    `units_a_second` is what the table takes, in write units.
+    """
+
+    def __init__(self, time: PlayedTime, bill: Bill, units_a_second: float) -> None:
         self._time, self._bill = time, bill
-        self._hot: dict[str, Bucket] = {}
+        self._of_the_pace = Bucket(time, ITEM_WRITES_A_SECOND, ITEM_WRITES_A_SECOND / 10)
+        self._of_the_table = Bucket(time, units_a_second, units_a_second)
         self._seconds: Counter[int] = Counter()
         self.table = PlayedTable(self._wrote)
 
@@ -87,32 +94,33 @@ class PlayedDynamoDB:
 
     def put_item(self, **arguments: Any) -> Any:
         """As DynamoDB's."""
+        self._admit(arguments["Item"]["id"]["S"], "PutItem", write_units(arguments["Item"]))
         self._time.sleep(SECONDS["dynamodb"])
         return self.table.put_item(**arguments)
 
     def update_item(self, **arguments: Any) -> Any:
         """As DynamoDB's."""
-        self._admit(arguments["Key"]["id"]["S"])
+        item_id = arguments["Key"]["id"]["S"]
+        self._admit(item_id, "UpdateItem", write_units(self.table.items.get(item_id, {})))
         self._time.sleep(SECONDS["dynamodb"])
         return self.table.update_item(**arguments)
 
-    def _admit(self, item_id: str) -> None:
+    def _admit(self, item_id: str, operation: str, needed: int) -> None:
         """As boto3's standard mode: three more tries, then the error."""
-        if item_id != "pace":
-            return  # nothing else is written by more than one worker at a time
-        bucket = self._hot.setdefault(item_id, Bucket(self._time, ITEM_WRITES_A_SECOND, ITEM_WRITES_A_SECOND / 10))
+        is_pace = item_id == "pace"  # nothing else is written by more than one worker at a time
         for tries in range(4):
-            if bucket.take():
-                self._bill.counts["writes of the pace"] += 1
-                self._seconds[int(self._time.now)] += 1
-                self._bill.peak("writes of the pace", self._seconds[int(self._time.now)])
+            if (not is_pace or self._of_the_pace.take()) and self._of_the_table.take(needed):
+                if is_pace:
+                    self._bill.counts["writes of the pace"] += 1
+                    self._seconds[int(self._time.now)] += 1
+                    self._bill.peak("writes of the pace", self._seconds[int(self._time.now)])
                 return
-            self._bill.counts["writes of the pace refused"] += 1
+            self._bill.counts["writes of the pace refused" if is_pace else "writes refused"] += 1
             self._time.sleep(random.uniform(0, min(20, 2**tries)))
-        raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem")
+        raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, operation)
 
-    def _wrote(self, _item_id: str, size: int) -> None:
-        self._bill.counts["dynamodb write units"] += -(-max(size, 1) // 1024)
+    def _wrote(self, _item_id: str, units: int) -> None:
+        self._bill.counts["dynamodb write units"] += units
 
 
 class PlayedS3:
@@ -289,6 +297,9 @@ class PlayedGateway(Gateway):
         self._recent: deque[float] = deque()
         self.answers: Counter[str] = Counter()
 
+    def have_key(self) -> None:
+        """It is."""
+
     def send(self, call: Any, photo: Any, seconds: float) -> Answer:  # noqa: ARG002 - as the real one
         """Take 4 to 60 seconds over an image."""
         now = self._time.now
@@ -298,7 +309,7 @@ class PlayedGateway(Gateway):
         if len(self._recent) >= self._rpm:
             self.answers["429"] += 1
             self._time.sleep(0.1)
-            raise TryLater(429, "too many", self._recent[0] + 60 - now)
+            raise GatewayBusy(429, "too many", retry_after=self._recent[0] + 60 - now)
         self._recent.append(now)
         if _within(since, self._trouble.empty_wallet):
             self.answers["402"] += 1
@@ -307,7 +318,7 @@ class PlayedGateway(Gateway):
         if _within(since, self._trouble.outage) or random.random() < self._trouble.error_rate:
             self.answers["5xx"] += 1
             self._time.sleep(1.0)
-            raise TryLater(503, "unavailable")
+            raise CallFailed(503, "unavailable")
         self._time.sleep(min(60.0, 4.0 + random.expovariate(1 / 8.0)))
         self.answers["200"] += 1
         return Answer(("https://results.test/" + "y" * 80,), (), "r" * 24, self._settings.price_per_image_usd)

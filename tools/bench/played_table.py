@@ -16,9 +16,9 @@ _WORDS = {"=": "==", "<>": "!=", "AND": "and", "OR": "or", "NOT": "not", "IN": "
 
 
 class PlayedTable:
-    """One table. `wrote` is called with the id and size in bytes of each item that is written to or refused."""
+    """One table. `wrote` is called with the id and the write units of each item that is written to or refused."""
 
-    def __init__(self, wrote: Callable[[str, int], None] = lambda _id, _size: None) -> None:
+    def __init__(self, wrote: Callable[[str, int], None] = lambda _id, _units: None) -> None:
         self.items: dict[str, dict[str, Any]] = {}
         self._wrote = wrote
 
@@ -29,7 +29,7 @@ class PlayedTable:
 
     def put_item(self, Item: dict[str, Any], **arguments: Any) -> dict[str, Any]:
         """As DynamoDB's."""
-        self._check(Item["id"]["S"], arguments, "PutItem", _size(Item))
+        self._check(Item["id"]["S"], arguments, "PutItem", write_units(Item))
         self.items[Item["id"]["S"]] = dict(Item)
         return {}
 
@@ -37,7 +37,7 @@ class PlayedTable:
         """As DynamoDB's."""
         item_id = Key["id"]["S"]
         old = self.items.get(item_id, {})
-        values = self._check(item_id, arguments, "UpdateItem", _size(old))
+        values = self._check(item_id, arguments, "UpdateItem", write_units(old))
         sets, removes = _parts(arguments["UpdateExpression"])
         new = {name: _typed(_evaluate(code, old, values)) for name, code in sets}
         item = self.items[item_id] = {**Key, **old, **new}
@@ -45,9 +45,9 @@ class PlayedTable:
             item.pop(name, None)
         return {"Attributes": dict(item)}
 
-    def _check(self, item_id: str, arguments: dict[str, Any], operation: str, size: int) -> dict[str, Any]:
+    def _check(self, item_id: str, arguments: dict[str, Any], operation: str, units: int) -> dict[str, Any]:
         """The values, if the condition holds."""
-        self._wrote(item_id, size)
+        self._wrote(item_id, units)
         values = {name: _plain(value) for name, value in arguments.get("ExpressionAttributeValues", {}).items()}
         old = self.items.get(item_id, {})
         condition = arguments.get("ConditionExpression")
@@ -109,5 +109,7 @@ def _typed(value: Any) -> dict[str, Any]:
     return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
 
-def _size(item: dict[str, Any]) -> int:
-    return sum(len(name) + len(str(value)) for name, value in item.items())
+def write_units(item: dict[str, Any]) -> int:
+    """What DynamoDB counts for writing an item: one for each begun kilobyte."""
+    size = sum(len(name) + len(str(value)) for name, value in item.items())
+    return -(-max(size, 1) // 1024)

@@ -31,6 +31,7 @@ from backdrop.storage import Storage
 from tools.bench.money import costs
 from tools.bench.played_aws import (
     CONCURRENT_EXECUTIONS,
+    TABLE_UNITS_A_SECOND,
     Bill,
     PlayedDynamoDB,
     PlayedEvents,
@@ -50,8 +51,16 @@ FUNCTION_SECONDS = 150.0
 MEAN_CALL_SECONDS = 12.0
 
 
-class Silent(Metrics):
-    """No log lines."""
+class Counting(Metrics):
+    """No log lines; the bill counts the errors that nobody foresaw."""
+
+    def __init__(self, bill: Bill) -> None:
+        super().__init__("backdrop")
+        self._bill = bill
+
+    def unforeseen(self) -> None:
+        """One more."""
+        self._bill.counts["unforeseen errors"] += 1
 
     def _publish(self, *_: Any, **__: Any) -> None:
         pass
@@ -98,7 +107,7 @@ class Play:
         self.time = PlayedTime()
         self.bill = Bill()
         self.clock = PlayedClock(self.time)
-        self.dynamodb: Any = PlayedDynamoDB(self.time, self.bill)
+        self.dynamodb: Any = PlayedDynamoDB(self.time, self.bill, scenario.table_units_a_second)
         self.s3: Any = PlayedS3(self.time, self.bill)
         self.queue: Any = PlayedQueue(self.time, self.bill, "retry")
         self.events: Any = PlayedEvents(self.time, self.bill)
@@ -122,7 +131,7 @@ class Play:
             results=PlayedResults(self.time),  # type: ignore[arg-type]
             queues=Queues(self.queue, "retry", "dead-letters"),
             announcer=Announcer(self.events),
-            metrics=Silent("backdrop"),
+            metrics=Counting(self.bill),
         )
 
     def run(self) -> None:
@@ -207,6 +216,8 @@ class Scenario:
     extra_seconds: float = 0.0
     executions: int = CONCURRENT_EXECUTIONS
     """How many Lambda runs at a time."""
+    table_units_a_second: float = TABLE_UNITS_A_SECOND
+    """What the ledger's table takes, in write units."""
 
     @property
     def seeds(self) -> range:
@@ -247,6 +258,8 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         "dead letters": len(play.queue.dead_letters),
         "paid": answers["200"],
         "answers": dict(answers),
+        "unforeseen": counts["unforeseen errors"],
+        "writes refused": counts["writes refused"],
         "invocations": counts["invocations"] / scenario.uploads,
         "oldest": max(waits),
         "counts": {name: count / scenario.uploads for name, count in counts.items()},

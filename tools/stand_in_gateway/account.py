@@ -52,6 +52,10 @@ class Settings:
     rate_limit: RateLimit | None = RateLimit()
     latency_seconds: float = 0.0
     honours_idempotency_keys: bool = True
+    stores_failures: bool = False
+    """Whether a failure (5xx) is kept with its idempotency key, and answered again to it."""
+    tells_replays: bool = True
+    """Whether a header says so when an answer is a stored one."""
     image_format: str = "png"
     image_pixels: int = 1_000_000
     """Area of a picture when the call names no size; small ones make mass tests cheap."""
@@ -131,6 +135,7 @@ class Account:
         # By idempotency key, each with the request that it came with.
         self._running: dict[str, tuple[str, str]] = {}
         self._answers: dict[str, tuple[tuple[str, str], Answer]] = {}
+        self._failures: dict[str, tuple[Fault, str]] = {}
         self._accepted: deque[float] = deque()
 
     def accepts(self, authorization: str | None) -> bool:
@@ -186,6 +191,15 @@ class Account:
         if answer is None:
             raise GatewayError(409, "The first call with this key is running.", code="idempotency_in_progress")
         return answer
+
+    def store_failure(self, call: Call, fault: Fault) -> None:
+        """Keep a failure with its idempotency key, as some gateways do."""
+        if self.settings.stores_failures and call.idempotency_key is not None and fault.status >= 500:
+            self._failures[call.idempotency_key] = (fault, call.request_id)
+
+    def stored_failure(self, call: Call) -> tuple[Fault, str] | None:
+        """The failure that this idempotency key met before, with its request id."""
+        return self._failures.get(call.idempotency_key or "")
 
     @contextmanager
     def purchase(self, call: Call, order: Order) -> Iterator[None]:

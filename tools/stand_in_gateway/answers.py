@@ -13,6 +13,7 @@ class Answer:
 
     body: bytes
     media_type: str = "application/json"
+    status: int = 200
 
 
 def answer_with(images: list[dict[str, str | None]], created: int, fault: Fault | None) -> Answer:
@@ -28,6 +29,9 @@ def answer_with(images: list[dict[str, str | None]], created: int, fault: Fault 
             images = [{"url": None} for _ in images]
         case Fault(kind="link", url=url):
             images = [{"url": url} for _ in images]
+        case Fault(kind="answer", text=text, status=status):
+            body = text.replace("{link}", images[0].get("url") or "").encode("latin-1")
+            return Answer(body, status=status if 200 <= status < 300 else 200)
         case Fault(kind="inline", text=text, megabytes=megabytes):
             data = text.encode("latin-1") + bytes(megabytes * 1_000_000)
             images = [{"b64_json": base64.b64encode(data).decode()} for _ in images]

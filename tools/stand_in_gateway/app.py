@@ -17,7 +17,7 @@ from . import orders, source
 from .account import Account, Call, Fetch, Settings, dollars
 from .answers import Answer, answer_with
 from .control import Control
-from .delivery import Dropped, Raw, delivered, instead_of_work, served
+from .delivery import Dropped, Raw, delivered, instead_of_work, served, status_response
 from .errors import GatewayError
 from .faults import BEFORE_THE_WORK, Fault
 from .orders import MODELS, Form, Order
@@ -52,7 +52,7 @@ def _documented(handler: _Handler) -> _Handler:
             response = await handler(request)
         except GatewayError as error:
             response = error.response()
-        response.headers["x-request-id"] = request.state.request_id
+        response.headers.setdefault("x-request-id", request.state.request_id)
         return response
 
     return answered
@@ -143,16 +143,21 @@ class Gateway:
             raise _unauthorized()
         limit_headers = account.admit()
         order = orders.check(request.path_params["endpoint"], form)
+        if stored := account.stored_failure(call):
+            failure, request_id = stored
+            return _replayed(status_response(failure), account, request_id)
         fault = account.take_fault("images", order.prompt)
         call.fault = fault.kind if fault else None
         if fault and fault.kind in BEFORE_THE_WORK:
+            if fault.kind == "status":
+                account.store_failure(call, fault)
             return await instead_of_work(fault)
 
         replay = account.recorded(call)
         answer = replay or await _bought(account, call, order, fault, f"http://{request.headers['host']}/media")
-        response = Response(answer.body, media_type=answer.media_type, headers=limit_headers)
+        response = Response(answer.body, answer.status, limit_headers, answer.media_type)
         if replay:
-            response.headers["idempotent-replayed"] = "true"
+            response = _replayed(response, account)
         return await delivered(response, fault)
 
     async def picture(self, request: Request) -> Response:
@@ -169,6 +174,15 @@ class Gateway:
     def _authorize(self, request: Request) -> None:
         if not self.control.account.accepts(request.headers.get("authorization")):
             raise _unauthorized()
+
+
+def _replayed(response: Response, account: Account, request_id: str | None = None) -> Response:
+    """Marked as a stored answer, in whichever way the settings say."""
+    if account.settings.tells_replays:
+        response.headers["idempotent-replayed"] = "true"
+    elif request_id:
+        response.headers["x-request-id"] = request_id
+    return response
 
 
 def _unauthorized() -> GatewayError:

@@ -31,6 +31,8 @@ _SETTINGS: dict[str, Callable[[Any], object]] = {
     "rate_limit": lambda limit: limit and RateLimit(int(limit["requests"]), float(limit["seconds"])),
     "latency_seconds": float,
     "honours_idempotency_keys": bool,
+    "stores_failures": bool,
+    "tells_replays": bool,
     "image_format": _one_of(*FORMATS),
     "image_pixels": int,
     "answer": _one_of("url", "b64_json", None),

@@ -142,6 +142,8 @@ async def delivered(response: Response, fault: Fault | None) -> Response:
             return Dropped()
         case Fault(kind="hang_after_charge", seconds=seconds):
             await asyncio.sleep(seconds)
+        case Fault(kind="status_after_charge"):
+            return status_response(fault)
         case Fault(kind="truncate"):
             return Delivery(response, [body[: len(body) // 2]], then_close=True)
         case Fault(kind="drip", interval=interval):
@@ -165,6 +167,9 @@ async def served(response: Response, fault: Fault | None) -> Response:
             return Response(b"", media_type=media_type)
         case Fault(kind="drip", interval=interval):
             return Delivery(response, _single_bytes(body), interval=interval)
+        case Fault(kind="half"):
+            del response.headers["content-length"]
+            return Delivery(response, [body[: len(body) // 2]])
         case Fault(kind="short"):
             response.headers["content-length"] = str(len(body) + 1000)
             return Delivery(response, [body], then_close=True)

@@ -7,15 +7,18 @@ Before the work, nothing charged:
     raw                no HTTP of ours: `text`, then `count` times `more`, one every `interval` seconds, then it closes
 In the answer, charged, and recorded for replays as if it were the real one:
     empty, null_url, fewer (one image less than asked for), html, link (`url` in place of the real one),
-    inline (`text` and `megabytes` of zeros as base64 in place of the picture)
+    inline (`text` and `megabytes` of zeros as base64 in place of the picture),
+    answer (`text` in place of the JSON, `{link}` in it as the link to the picture; `status`, if that is a 2xx)
 In the delivery of the answer, charged:
     drop_after_charge  the connection closes without an answer
     hang_after_charge  the answer comes `seconds` late
     truncate           half the body under its full Content-Length, then the connection closes
     drip               one byte every `interval` seconds
+    status_after_charge  a proxy answers in the gateway's place: as `status`
 On a picture's link, with `"where": "media"`:
     status and raw (as above), redirect (to `location`), html (labelled as the picture), zero (no bytes), drip,
-    short (Content-Length is larger than the body), gzip_bomb (inflates to `megabytes`), endless (at most 200 MB)
+    half (without Content-Length), short (Content-Length is larger than the body), endless (at most 200 MB),
+    gzip_bomb (inflates to `megabytes`)
 """
 
 from dataclasses import dataclass
@@ -23,11 +26,11 @@ from dataclasses import dataclass
 from .errors import GatewayError
 
 BEFORE_THE_WORK = {"status", "drop", "hang", "raw"}
-IN_THE_ANSWER = {"empty", "null_url", "fewer", "html", "link", "inline"}
-IN_THE_DELIVERY = {"drop_after_charge", "hang_after_charge", "truncate", "drip"}
+IN_THE_ANSWER = {"empty", "null_url", "fewer", "html", "link", "inline", "answer"}
+IN_THE_DELIVERY = {"drop_after_charge", "hang_after_charge", "truncate", "drip", "status_after_charge"}
 _KINDS = {
     "images": BEFORE_THE_WORK | IN_THE_ANSWER | IN_THE_DELIVERY,
-    "media": {"status", "raw", "redirect", "html", "zero", "drip", "short", "gzip_bomb", "endless"},
+    "media": {"status", "raw", "redirect", "html", "zero", "drip", "half", "short", "gzip_bomb", "endless"},
 }
 
 

@@ -50,10 +50,14 @@ class Attempt:
     def wait(self, wait: NotYet, **changes: Any) -> NoReturn:
         """Write `changes`, leave the upload until it is due, and raise `wait`."""
         self.let_go(wait.due_at, **changes)
+        self.tell_wait()
+        raise wait
+
+    def tell_wait(self) -> None:
+        """Tell how long the upload has been waiting."""
         now = self.app.clock.now()
         paid_seconds = now - self.record.paid_at if self.record.paid_at else 0.0
         self.app.metrics.waiting(now - self.record.created_at, paid_seconds)
-        raise wait
 
     def let_go(self, due_at: float, **changes: Any) -> None:
         """Release the upload until `due_at`."""
@@ -92,12 +96,13 @@ class Attempt:
         The lease stays until the letter is in its queue, so that a duplicate doesn't send a second one.
         """
         now = self.app.clock.now()
-        reason = Reason(rejected.code, rejected.message, rejected.http_status, self.record.attempts, rejected.billed)
+        billed = "unknown" if rejected.billed == "no" and self.record.unsettled_images else rejected.billed
+        reason = Reason(rejected.code, rejected.message, rejected.http_status, self.record.attempts, billed)
         changes: dict[str, Any] = {"rejected_in": State.CLAIMED, "call": None, "idempotency_key": None}
         if rejected.billed == "yes" and rejected.code != "outcome_unknown":
             changes = {"rejected_in": State.PAID}
         elif rejected.billed != "no":
-            changes = {"rejected_in": State.UNKNOWN}
+            changes = {"rejected_in": State.UNKNOWN}  # with its call, to be repeated
         changes |= {
             "state": State.REJECTED,
             "due_at": 0.0,
@@ -116,11 +121,7 @@ class Attempt:
     @property
     def may_replay(self) -> bool:
         """Whether a call of unknown outcome may be sent again."""
-        return self.record.replays < self.app.settings.replays_allowed
-
-    def unknown(self, message: str) -> Rejected:
-        """The rejection of an upload whose call nobody knows the outcome of."""
-        return Rejected("outcome_unknown", message, billed="yes" if self.record.paid_at else "unknown")
+        return self.record.unanswered <= self.app.settings.replays_allowed
 
     def _give_back(self) -> None:
         if self.unused:

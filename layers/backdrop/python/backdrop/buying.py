@@ -2,29 +2,58 @@
 
 import gc
 import hashlib
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
+from uuid import uuid4
 
 from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
-from backdrop.errors import GatewayError, NotYet, Rejected, Superseded, Turn
-from backdrop.job import Job, Purchase
+from backdrop.call_failures import MAX_FAULTS, FailedCall, Limits, decide, faults_of, outcome_unknown
+from backdrop.errors import (
+    AccountFault,
+    AnsweredError,
+    GatewayBusy,
+    GatewayError,
+    KeyThrottled,
+    NeverSent,
+    NoImage,
+    NotYet,
+    OutcomeUnknown,
+    Paused,
+    Refused,
+    Superseded,
+    Throttled,
+    Turn,
+    Unchanged,
+    Unreadable,
+)
+from backdrop.inspection import fingerprint, inspect
+from backdrop.job import Purchase
 from backdrop.ledger import Call, State
-from backdrop.pace import Slot
-from backdrop.prompts import FolderPrompts
-from backdrop.request import Request, read_request
-from backdrop.settings import Settings
-from backdrop.settling import settle
-from backdrop.storage import LINK_SECONDS, Storage, Upload
+from backdrop.log import logger
+from backdrop.pace import PROBE_SECONDS, Slot
+from backdrop.queues import THROTTLED_SECONDS, backoff
+from backdrop.storage import LINK_SECONDS
 
+RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't say how long
 KEY_LIFE_SECONDS = 23 * 3600.0  # for so long a gateway is trusted to know a key again; none says for how long it does
 
 
 def buy(attempt: Attempt) -> tuple[bytes, ...]:
-    """Make a new call for the upload and write PAID; returns the images that came inline."""
+    """Make a new call for the upload and write PAID; returns the images that came inline.
+
+    Raises Unchanged when the key's current result is made from the very same.
+    """
     app = attempt.app
-    upload, request = asked_for(attempt.job, app.storage, app.prompts, app.settings)
+    upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)
+    made_from = fingerprint(upload, request, app.settings)
+    if not (attempt.record.turn_at or attempt.record.attempts):  # only at first: a look costs a request to S3
+        outputs = app.storage.current_results(attempt.job.key, request.n, made_from)
+        if outputs:
+            raise Unchanged(outputs)
     slot, leaves_at = _slot(attempt, request.n)
     number = attempt.record.key_number + 1
-    key = f"{attempt.record.id}-{number}"
+    # Random, so that no other stack and no ledger made anew ever uses it for this upload; the ledger keeps it.
+    key = f"{attempt.record.id}-{number}-{uuid4().hex[:12]}"
     now = app.clock.now()
     call = app.gateway.new_call(request, app.storage.link(attempt.job), key, now, now + LINK_SECONDS)
     return _call(
@@ -34,47 +63,41 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
         leaves_at,
         idempotency_key=call.idempotency_key,
         key_number=number,
-        replays=0,
+        unanswered=0,
         conflicts=0,
+        failure_request_id=None,
         images=request.n,
         model=app.settings.gateway_model,
         source_modified=upload.modified,
+        fingerprint=made_from,
         prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
         prompt_length=len(request.prompt),
     )
-
-
-def asked_for(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
-    """The upload and what it asks for, checked. Raises Superseded, or Rejected with why it can't succeed."""
-    upload = storage.inspect(job)
-    request = read_request(
-        upload.metadata,
-        lambda: prompts.find(job.bucket, job.key),
-        settings.default_prompt,
-        upload.missing_metadata,
-    )
-    storage.check_key(job.key, request.n)
-    if 0 < settings.daily_image_limit < request.n:
-        raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
-    return upload, request
 
 
 def replay(attempt: Attempt) -> tuple[bytes, ...]:
     """Nobody knows what became of the last call: the same key and body find out, or it is left to people."""
     record = attempt.record
     if record.call is None or not attempt.may_replay:
-        raise attempt.unknown("a call was sent and its outcome never became known")
-    if attempt.app.clock.now() - record.call.made_at > KEY_LIFE_SECONDS:
-        raise attempt.unknown("its call was sent so long ago that the gateway may have forgotten the idempotency key")
+        raise outcome_unknown(record, "a call was sent and its outcome never became known")
+    is_old = attempt.app.clock.now() - record.call.made_at > KEY_LIFE_SECONDS
+    if is_old and (record.unanswered or record.paid_at):  # a call that was answered with a failure is likely unpaid
+        raise outcome_unknown(
+            record, "its call was sent so long ago that the gateway may have forgotten the idempotency key"
+        )
     if 0 < attempt.app.settings.daily_image_limit < record.images:
-        raise attempt.unknown("a replay no longer fits into DailyImageLimit")
+        raise outcome_unknown(record, "a replay no longer fits into DailyImageLimit")
     slot, leaves_at = _slot(attempt, record.images)  # reserved anew: perhaps the gateway charges it anew
-    return _call(attempt, record.call, slot, leaves_at, replays=record.replays + 1)
+    return _call(attempt, record.call, slot, leaves_at)
 
 
 def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
     """A slot, and when its call is to leave."""
     app, now = attempt.app, attempt.app.clock.now()
+    try:
+        app.gateway.have_key()  # before there is a slot that would be lost
+    except KeyThrottled as error:
+        attempt.wait(Throttled(str(error), now + backoff(2, *THROTTLED_SECONDS)))
     try:
         if attempt.ends_at - now < app.settings.gateway_timeout_seconds + STORING_SECONDS:
             raise Turn(now)  # too little time is left in this invocation
@@ -104,7 +127,7 @@ def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes:
     try:
         answer = app.gateway.send(call, photo, app.settings.gateway_timeout_seconds)
     except GatewayError as error:
-        settle(attempt, error, slot, is_replay)
+        _failed(attempt, error, slot, is_replay)
     app.metrics.gateway_answered(app.clock.now() - sent_at)
     purchase = Purchase(
         idempotency_key=call.idempotency_key,
@@ -131,6 +154,57 @@ def _photo(attempt: Attempt, call: Call, slot: Slot, is_replay: bool) -> bytes:
         return attempt.app.storage.read(attempt.job)
     except Exception as error:
         attempt.app.pace.give_back(slot)
-        if is_replay and isinstance(error, Superseded):
-            raise attempt.unknown("the photo is gone, so the call can't be sent again") from None
+        if is_replay and isinstance(error, Superseded | Unreadable):
+            why = "is gone" if isinstance(error, Superseded) else "can't be read any more"
+            raise outcome_unknown(attempt.record, f"the photo {why}, so the call can't be sent again") from None
         raise
+
+
+def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) -> NoReturn:
+    """Note a failed call, tell the pace keeper, and do what was decided: wait (NotYet) or give up (Rejected)."""
+    app, status = attempt.app, error.status if isinstance(error, AnsweredError) else None
+    what = f"{type(error).__name__} {status}" if status else type(error).__name__
+    app.metrics.gateway_failed(what)
+    logger.warning("gateway call failed", outcome=what, detail=str(error), attempts=attempt.record.attempts)
+    attempt.record = replace(attempt.record, history=attempt.record.noting(app.clock.now(), what))
+    call = FailedCall(error, attempt.record, is_replay, slot.is_probe, False, 0.0, app.clock.now())
+    is_paused = _tell_pace(attempt, call, slot)
+    call = replace(call, is_paused=is_paused, next_look=app.pace.next_look())
+    decision = decide(call, Limits(app.settings.max_attempts, app.settings.replays_allowed))
+    if isinstance(error, OutcomeUnknown):
+        app.metrics.outcome_unknown()
+    if isinstance(error, NoImage):
+        cost = str(app.settings.price_per_image_usd * attempt.record.images)
+        attempt.paid(Purchase(attempt.record.idempotency_key or "", (), False, "", cost, app.clock.now()))
+        with best_effort("keep the answer for the gateway's support"):
+            app.ledger.keep_answer(attempt.record.id, error.answer)
+    if decision.is_refunded:
+        attempt.unused = slot
+    if decision.rejected:
+        attempt.record = replace(attempt.record, **(decision.changes | {"state": attempt.record.state}))
+        raise decision.rejected
+    kind = Paused if decision.is_pause else NotYet
+    attempt.wait(kind(decision.why, decision.due_at), **decision.changes)
+
+
+def _tell_pace(attempt: Attempt, call: FailedCall, slot: Slot) -> bool:
+    """All that the pace keeper hears of a failed call; whether all calls are paused."""
+    pace, error = attempt.app.pace, call.error
+    reason = {NeverSent: "no connection", OutcomeUnknown: "no answer"}.get(type(error), "")
+    if isinstance(error, AnsweredError):
+        reason = f"{error.status} {error.code}".strip()
+    with best_effort("tell the pace keeper"):
+        if isinstance(error, KeyThrottled):
+            return False  # it says nothing about the gateway
+        if isinstance(error, NoImage | Refused):
+            pace.answered(slot)
+        elif isinstance(error, AccountFault):
+            if faults_of(call) < MAX_FAULTS:
+                pace.pause(slot, reason)
+            return True
+        elif isinstance(error, GatewayBusy) and error.status == 429:
+            pace.push_back(error.retry_after or RATE_LIMIT_SECONDS)
+            return pace.failed(slot, reason, PROBE_SECONDS)
+        else:
+            return pace.failed(slot, reason)
+    return False

@@ -4,15 +4,21 @@
     ├── NotYet              nothing is wrong: come back at a time that is known
     │   ├── Turn            no slot is free: the upload's place in line
     │   ├── Paused          the account or the gateway is at fault, and all calls wait
-    │   └── DailyLimitReached
+    │   ├── DailyLimitReached
+    │   └── Throttled       AWS asks for fewer requests
     ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
+    │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
+    │   └── EncodedKey      its event named it by a percent-encoded key: go on under the other
+    ├── Unchanged           the result that is there was made from the very same: nothing to buy
     ├── NotConfigured       a setting of the function is missing or makes no sense
     ├── GatewayError        what one gateway call came to
     │   ├── NeverSent       no connection was made                      → not charged
-    │   ├── TryLater        408, 429, 500, 502, 503, 504                → not charged
-    │   ├── AccountFault    401, 402, 403, 404: key, wallet or model    → not charged
+    │   │   └── KeyThrottled    SSM asks for fewer requests for the gateway key
+    │   ├── GatewayBusy     429, or a proxy that did not reach it       → not charged
+    │   ├── AccountFault    401 to 404, or no money: key, wallet, model → not charged
     │   ├── Refused         400, 409, 413, 415, 422: this very request  → not charged
+    │   ├── CallFailed      408, 500, 502 and every other 5xx           → a proxy may hide a charge
     │   ├── NoImage         200 without an image                        → taken as charged
     │   └── OutcomeUnknown  sent, but no complete answer                → nobody knows
     └── ResultError         a paid result could not be fetched from its link
@@ -23,7 +29,9 @@ Messages go to logs and dead letters: never put a key, a link or a prompt into o
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+from backdrop.job import Job
 
 Billed = Literal["no", "yes", "unknown"]
 
@@ -64,6 +72,12 @@ class DailyLimitReached(NotYet):
     reason = "daily_limit"
 
 
+class Throttled(NotYet):
+    """AWS asks for fewer requests."""
+
+    reason = "throttled"
+
+
 @dataclass(frozen=True)
 class Reason:
     """Why an upload was dead-lettered: the `reason` of a dead letter. README "Failures" lists the codes."""
@@ -86,8 +100,32 @@ class Rejected(BackdropError):
         self.billed: Billed = billed
 
 
+class Unreadable(Rejected):
+    """S3 will not give an object to the functions; `may_pass` when that is up to a KMS key, whose state may change."""
+
+    def __init__(self, message: str, http_status: int, *, may_pass: bool = False) -> None:
+        super().__init__("unreadable", message, http_status)
+        self.may_pass = may_pass
+
+
 class Superseded(BackdropError):
     """The object was deleted, or a newer version of the same key has replaced it."""
+
+
+class EncodedKey(Superseded):
+    """There is no object of the key, but `job` is the same upload under the key percent-decoded."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__("the event's key is percent-encoded")
+        self.job = job
+
+
+class Unchanged(BackdropError):
+    """The key's current result, `outputs`, was made from the same photo for the same request."""
+
+    def __init__(self, outputs: tuple[dict[str, Any], ...]) -> None:
+        super().__init__("the result that is there was made from the same photo for the same request")
+        self.outputs = outputs
 
 
 class NotConfigured(BackdropError):
@@ -102,33 +140,66 @@ class NeverSent(GatewayError):
     """No connection was made, so nothing can have been charged."""
 
 
-class TryLater(GatewayError):
-    """The gateway is busy or broken and has charged nothing. `retry_after` is in seconds."""
+class KeyThrottled(NeverSent):
+    """SSM asks for fewer requests, so the gateway key is not at hand."""
 
-    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+
+class AnsweredError(GatewayError):
+    """The gateway answered with an error `status`; `code` is its own code for it, opaque and short, or empty."""
+
+    def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
+
+
+class GatewayBusy(AnsweredError):
+    """The gateway was not reached or has no time, and has charged nothing. `retry_after` is in seconds."""
+
+    def __init__(self, status: int, message: str, code: str = "", retry_after: float | None = None) -> None:
+        super().__init__(status, message, code)
         self.retry_after = retry_after
 
 
-class AccountFault(GatewayError):
-    """Every call would fail like this one until somebody mends the key, the wallet or the model's name."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+class AccountFault(AnsweredError):
+    """Every call would fail like this one until somebody corrects the key, the wallet or the model's name."""
 
 
-class Refused(GatewayError):
-    """The gateway does not want this request."""
+class Refused(AnsweredError):
+    """The gateway does not want this request; `photo_not_fetched` when its own download of the photo failed."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(self, status: int, message: str, code: str = "", photo_not_fetched: bool = False) -> None:
+        super().__init__(status, message, code)
+        self.photo_not_fetched = photo_not_fetched
+
+
+@dataclass(frozen=True)
+class FailureFacts:
+    """What an answer that reports a failure tells besides its status."""
+
+    retry_after: float | None = None
+    """Seconds."""
+    request_id: str = ""
+    is_replayed: bool = False
+    """A header says that this is the stored answer to an earlier call with the same idempotency key."""
+    is_documented: bool = False
+    """The body is the gateway's own error object, so no proxy in between has made the answer up."""
+
+
+class CallFailed(AnsweredError):
+    """The answer says that the call failed, which is no proof that nothing was charged."""
+
+    def __init__(self, status: int, message: str, code: str = "", facts: FailureFacts = FailureFacts()) -> None:
+        super().__init__(status, message, code)
+        self.facts = facts
 
 
 class NoImage(GatewayError):
-    """The gateway said 200 and sent no image."""
+    """The gateway said 200 and sent no image; `answer` is the start of what it sent, for people and never for a log."""
+
+    def __init__(self, message: str, answer: bytes = b"") -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class OutcomeUnknown(GatewayError):

@@ -1,6 +1,5 @@
 """The AI gateway's images API: requests, answers and what each status means for the upload and the wallet."""
 
-import binascii
 import hashlib
 import json
 import math
@@ -12,23 +11,66 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
-from backdrop import http, images
-from backdrop.errors import AccountFault, GatewayError, NeverSent, NoImage, OutcomeUnknown, Refused, TryLater
+from backdrop import answers, http, images
+from backdrop.answers import MAX_ANSWER_BYTES
+from backdrop.errors import (
+    AccountFault,
+    CallFailed,
+    FailureFacts,
+    GatewayBusy,
+    GatewayError,
+    KeyThrottled,
+    NeverSent,
+    NoImage,
+    OutcomeUnknown,
+    Refused,
+)
 from backdrop.ledger import Call
 from backdrop.request import Request
 from backdrop.settings import Settings
 
 RETRY_AFTER_SECONDS = (1.0, 900.0)  # what is asked for is clamped to this
-MAX_ANSWER_BYTES = 48 * 2**20  # b64_json: eight images of about 4 MB
-MAX_ANSWER_ENTRIES = 10_000  # each takes up to 25 times its bytes in memory once it is parsed
 MAX_ERROR_BYTES = 2**16
-MAX_LINK_BYTES = 2**13  # eight of them fit into a ledger item and into a message
+MAX_KEPT_BYTES = 2**16  # of an answer without an image; a ledger item holds 400 KB
 _MAX_CENTS = 100_000  # more is no price
-_TRY_LATER = {408, 429, 500, 502, 503, 504}
+_ORIGIN_NOT_REACHED = {521, 522, 523, 525, 526, 529, 530}
+"""A proxy says that no connection to the gateway was made, or that it turns calls away.
+
+https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+"""
 _ACCOUNT_FAULTS = {401, 402, 403, 404}
+_NO_MONEY = {
+    "billinghardlimitreached",
+    "insufficientcredits",
+    "insufficientquota",
+    "insufficientbalance",
+    "insufficientfunds",
+    "creditbalancetoolow",
+    "outofcredits",
+    "paymentrequired",
+    "budgetexceeded",
+    "spendcapexceeded",
+    "billingnotactive",
+    "exceededcurrentquotaerror",
+    "accountoverdueerror",
+    "arrearage",
+}
+"""Codes and types of errors that say that the account has no money, in letters and digits only; with any 4xx."""
+_PHOTO_NOT_FETCHED = {
+    "filedownloaderror",
+    "imagedownloadfailed",
+    "imagedownloaderror",
+    "imagefetchfailed",
+    "imagefetcherror",
+    "failedtodownloadimage",
+    "invalidimageurl",
+    "imageurlunreachable",
+}
+"""Codes and types that say that the gateway could not download the photo from its link."""
 _QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
 _SEARCHED_CHARACTERS = 2000  # the search takes time by their square
 _NEVER = 2.0**40  # epoch seconds
@@ -37,7 +79,10 @@ PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-
 
 @dataclass(frozen=True)
 class Answer:
-    """What was bought: links to fetch, or the images themselves when the gateway sent them inline."""
+    """What was bought: links to fetch, or the images themselves when the gateway sent them inline.
+
+    When it sent both, each is as long as there are images, and empty where the other one has the image.
+    """
 
     links: tuple[str, ...]
     inline: tuple[bytes, ...]
@@ -71,6 +116,15 @@ class Gateway:
             link_dies_at = _NEVER  # there is none
         return Call(idempotency_key, route, json.dumps(fields), link_dies_at, now)
 
+    def have_key(self) -> None:
+        """Read the key if it is not at hand. Raises KeyThrottled; what else is wrong with it, the call will tell."""
+        try:
+            self._api_key(False)
+        except KeyThrottled:
+            raise
+        except NeverSent:
+            pass
+
     def send(self, call: Call, photo: bytes, seconds: float) -> Answer:
         """Make one call; `photo` is sent by a file upload only. Raises a GatewayError that says what is known."""
         fields = json.loads(call.body)
@@ -83,9 +137,9 @@ class Gateway:
             if fresh_key != key:
                 key = fresh_key
                 response = self._post(call, fields, upload, key, max(1.0, ends_at - time.monotonic()))
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             raise _error(response, fields["prompt"], key)
-        return self._answer(response, fields["n"])
+        return self._answer(response, call, key)
 
     def _post(
         self, call: Call, fields: dict[str, Any], upload: bytes | None, key: str, seconds: float
@@ -112,27 +166,31 @@ class Gateway:
         except httpx.TransportError as error:
             raise OutcomeUnknown(f"sent, but no complete answer: {type(error).__name__}") from None
 
-    def _answer(self, response: http.Response, n: int) -> Answer:
+    def _answer(self, response: http.Response, call: Call, key: str) -> Answer:
+        fields = json.loads(call.body)
         request_id = _opaque(response.headers.get("x-request-id", ""))
-        if response.is_cut:
-            raise NoImage(f"status 200 with more than {MAX_ANSWER_BYTES} bytes (request {request_id})")
-        if response.body.count(b",") > MAX_ANSWER_ENTRIES:
-            raise NoImage(f"status 200 with more than {MAX_ANSWER_ENTRIES} entries (request {request_id})")
+        base = urlsplit(self._settings.gateway_base_url)
+        body, what = response.body, "no image"
+        found: tuple[str | bytes, ...] = ()
         try:
-            entries = json.loads(response.body, parse_int=float)["data"]  # int() raises for very long ones
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            whole = isinstance(error, UnicodeDecodeError) and error.reason != "unexpected end of data"
-            if response.body.lstrip().startswith(b"{") and not whole:
-                raise OutcomeUnknown("the answer was cut off") from None
-            raise NoImage(f"status 200 with something that is no JSON (request {request_id})") from None
-        except (KeyError, TypeError, RecursionError):
-            raise NoImage(f"status 200 in a shape that is not documented (request {request_id})") from None
-        found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-        links = tuple(entry["url"] for entry in found if _is_link(entry.get("url")))[:n]
-        inline = () if links else tuple(filter(None, (_decoded(entry.get("b64_json")) for entry in found[:n])))
-        if not links and not inline:
-            raise NoImage(f"status 200 without an image (request {request_id})")
-        return Answer(links, inline, request_id, self._cost(response, n))
+            if response.is_cut:
+                raise answers.UnreadableAnswer(f"more than {MAX_ANSWER_BYTES} bytes")
+            body = answers.inflated(body, response.headers.get("content-encoding", ""))
+            found = answers.images(body, fields["n"], f"{base.scheme}://{base.netloc}", call.body)
+        except answers.CutAnswer:
+            raise OutcomeUnknown("the answer was cut off") from None
+        except answers.UnreadableAnswer as error:
+            what = str(error)
+        if found:
+            links = tuple(image if isinstance(image, str) else "" for image in found)
+            inline = tuple(image if isinstance(image, bytes) else b"" for image in found)
+            cost = self._cost(response, fields["n"])
+            return Answer(links if any(links) else (), inline if any(inline) else (), request_id, cost)
+        said = _detail(_error_object(body), fields["prompt"], key)
+        message = f"status {response.status} with {what} (request {request_id}){said}"
+        if response.status != 200:  # accepted for later, perhaps: nobody can say what was charged
+            raise OutcomeUnknown(message)
+        raise NoImage(message, body[:MAX_KEPT_BYTES])
 
     def _cost(self, response: http.Response, n: int) -> Decimal:
         try:
@@ -167,46 +225,72 @@ def is_key(text: str) -> bool:
     return bool(text) and text.isascii() and text.isprintable()
 
 
-def _is_link(value: Any) -> bool:
-    """Whether it is text that the ledger and a message can keep; where it leads is for `results` to say."""
-    if not isinstance(value, str):
-        return False
-    try:
-        return 0 < len(value.encode()) <= MAX_LINK_BYTES
-    except UnicodeEncodeError:  # half a character, which JSON can hold
-        return False
-
-
-def _decoded(text: Any) -> bytes:
-    """The bytes of base64; none for anything else."""
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)  # base64.b64decode would copy the text
-    except (TypeError, ValueError, binascii.Error):
-        return b""
-
-
 def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
     status = response.status
-    message = f"the gateway answered {status}{_detail(response.body, prompt, key)}"
-    if status in _TRY_LATER:
-        return TryLater(status, message, retry_after(response.headers.get("retry-after")))
-    if status in _ACCOUNT_FAULTS:
-        return AccountFault(status, message)
+    said = _error_object(response.body)
+    message = f"the gateway answered {status}{_detail(said, prompt, key)}"
+    codes = [str(said.get(name) or "") for name in ("code", "type")]
+    code = _safe_code(next(filter(None, codes), ""), prompt, key)
+    names = set(map(_plain_name, codes))
+    wait = retry_after(response.headers.get("retry-after"))
+    if status in _ACCOUNT_FAULTS or (400 <= status < 500 and names & _NO_MONEY):
+        return AccountFault(status, message, code)
+    if status == 429 or status in _ORIGIN_NOT_REACHED:
+        return GatewayBusy(status, message, code, wait)
+    if status == 408 or 500 <= status < 600:
+        request_id = _opaque(response.headers.get("x-request-id", ""))
+        return CallFailed(
+            status,
+            message,
+            code,
+            FailureFacts(wait, request_id, _is_replayed(response.headers), bool(said.get("message"))),
+        )
     if 400 <= status < 500:
-        return Refused(status, message)
-    # Accepted for later, redirected, or a proxy that lost the gateway: nobody can say what was charged.
+        return Refused(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
+    # Redirected: nobody can say what was charged.
     return OutcomeUnknown(message)
 
 
-def _detail(body: bytes, prompt: str, key: str) -> str:
-    """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
+def says_no_money(code: str) -> bool:
+    """Whether a gateway's code or type of an error says that the account has no money."""
+    return _plain_name(code) in _NO_MONEY
+
+
+def _plain_name(code: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", code[:100].lower())
+
+
+def _is_replayed(headers: httpx.Headers) -> bool:
+    """Whether a header such as `Idempotent-Replayed: true` says that this is the stored answer to an earlier call."""
+    return any(
+        "idempoten" in name and "replay" in name and value.strip().lower() not in ("", "false", "0", "no")
+        for name, value in headers.items()
+    )
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    """The `error` object of the documented body, or a body that is such an object itself; empty for anything else."""
     if len(body) > MAX_ERROR_BYTES:
-        return ""
+        return {}
     try:
-        error = json.loads(body)["error"]
-        said = [str(error.get(name) or "") for name in ("type", "code", "message")]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ""
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    if isinstance(error, str):  # not the documented form, and so not under its name
+        return {"detail": error}
+    return error if isinstance(error, dict) else {}
+
+
+def _safe_code(code: str, prompt: str, key: str) -> str:
+    """The gateway's code for an error, if it is a plain word that gives nothing away; else nothing."""
+    is_plain = re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", code, re.ASCII)
+    return code if is_plain and code not in key and _words(code) not in _words(prompt) else ""
+
+
+def _detail(error: dict[str, Any], prompt: str, key: str) -> str:
+    """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
+    said = [str(error.get(name) or "") for name in ("type", "code", "message", "detail")]
     prompt = _words(prompt)
     quotes = {prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1))}
     kept = [part for part in said if part and not any(quote in _words(part) for quote in quotes)]

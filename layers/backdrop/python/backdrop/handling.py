@@ -7,7 +7,13 @@ from uuid import uuid4
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from backdrop.app import App
+from backdrop.aws_errors import in_short, is_throttled
+from backdrop.errors import Throttled
+from backdrop.log import logger
 from backdrop.process import Outcome
+from backdrop.queues import THROTTLED_SECONDS, backoff
+
+UNFORESEEN_SECONDS = (5.0, 480.0)  # less than what the reconciler takes for lost
 
 
 def new_owner(context: LambdaContext) -> str:
@@ -20,6 +26,17 @@ def ends_at(context: LambdaContext, app: App) -> float:
     if not app.clock.is_set:
         app.pace.look()
     return app.clock.now() + context.get_remaining_time_in_millis() / 1000
+
+
+def try_again_in(error: Exception, app: App, tries: int) -> float:
+    """Tell an error that ended the work on a job; seconds until it should be tried again, after `tries` receives."""
+    if is_throttled(error):
+        logger.info("postponed", why=f"AWS asks for fewer requests: {in_short(error)}")
+        app.metrics.postponed(Throttled.reason)
+        return backoff(tries, *THROTTLED_SECONDS)
+    logger.exception("unforeseen; it is tried again", error=in_short(error))
+    app.metrics.unforeseen()
+    return backoff(tries, *UNFORESEEN_SECONDS)
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Backdrop's own message `{"job": {…}}`; a dead letter `{"job": {…}, "reason":
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,11 @@ from urllib.parse import unquote_plus
 
 PROMPT_FILE = "prompt.txt"
 """Base name of the objects that hold a prompt for the photos of their folder."""
+_NO_PHOTO = re.compile(
+    rf"|{re.escape(PROMPT_FILE)}|\.DS_Store|\._.*|~\$.*|(?i:thumbs\.db|desktop\.ini)",
+    re.DOTALL,
+)
+"""Base names of folder markers, of prompts, and of what macOS, Windows and Office leave behind in folders."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +53,19 @@ class Job:
     @property
     def id(self) -> str:
         """The same for duplicate events of an upload, another for a re-upload of its key."""
-        identity = json.dumps([self.bucket, self.key, self.version_id or f"{self.etag} of {self.modified}"])
+        modified = None if has_dot_segment(self.key) else self.modified  # only a listing could tell it
+        identity = json.dumps([self.bucket, self.key, self.version_id or f"{self.etag} of {modified}"])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
     @property
     def is_identified(self) -> bool:
         """Whether it is told apart from other uploads of its key; where a bucket keeps no versions, no event does."""
-        return self.version_id is not None or self.modified is not None
+        return self.version_id is not None or self.modified is not None or has_dot_segment(self.key)
 
     @property
     def is_skipped(self) -> bool:
-        """Folder markers, empty objects and `prompt.txt` are no photos and no failures."""
-        return self.key.rpartition("/")[2] in ("", PROMPT_FILE) or self.size == 0
+        """Folder markers, empty objects, `prompt.txt` and what systems leave behind are no photos and no failures."""
+        return self.size == 0 or is_no_photo(self.key)
 
     def as_dict(self) -> dict[str, Any]:
         """The `job` of a message or dead letter."""
@@ -71,6 +78,16 @@ class Job:
             "size": self.size,
             "modified": self.modified,
         }
+
+
+def is_no_photo(key: str) -> bool:
+    """Whether a key or path is skipped for its base name."""
+    return _NO_PHOTO.fullmatch(key.rpartition("/")[2]) is not None
+
+
+def has_dot_segment(key: str) -> bool:
+    """Whether the key can't be asked for: HTTP clients resolve `.` and `..` as in a path, and so name another key."""
+    return not {".", ".."}.isdisjoint(key.split("/"))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     CLAIMED ──► CALLING ──► PAID ──► DONE
        ▲          │  │
-       └──────────┘  └──► UNKNOWN          REJECTED   SUPERSEDED
+       └──────────┘  └──► UNKNOWN          REJECTED   SUPERSEDED   UNCHANGED
        proven not charged
 
 CALLING is written before a call is sent and PAID before anything else happens to its answer, so a crash at any point
@@ -21,7 +21,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from backdrop.clock import Clock, iso_time
-from backdrop.errors import NotYet
+from backdrop.errors import NotYet, Throttled
 from backdrop.job import Job, Purchase
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
 DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
+KEEP_ANSWER_DAYS = 7
 HISTORY_LENGTH = 20
 _BATCH = 100  # keys of one BatchGetItem
+_BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
 
 
@@ -45,6 +47,8 @@ class State(StrEnum):
     UNKNOWN = "UNKNOWN"
     REJECTED = "REJECTED"
     SUPERSEDED = "SUPERSEDED"
+    UNCHANGED = "UNCHANGED"
+    """The key's current result was made from the same photo for the same request."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +88,22 @@ class Record:
     attempts: int = 0
     """Calls sent, answered or not."""
     strikes: int = 0
-    """Attempts that count against MaxAttempts: failed, and neither 429 nor unanswered nor the probe of a pause."""
+    """Calls that count against MaxAttempts: answered 408 or 5xx, and not the probe of a pause."""
     key_number: int = 0
-    replays: int = 0
-    """Replays of `call` that brought no answer about it."""
+    unanswered: int = 0
+    """How often `call` was sent and brought no complete answer."""
+    failure_request_id: str | None = None
+    """The gateway's id of the last answer to `call` that reported a failure."""
+    unsettled_images: int = 0
+    """Images of calls that may have been charged although nothing came of them."""
     faults: int = 0
     """Calls answered 403 or 404 while others' calls went through."""
     conflicts: int = 0
     """Replays answered 409: the first call may still be running."""
     call: Call | None = None
     source_modified: float = 0.0
+    fingerprint: str | None = None
+    """Of what the result is made from; see `inspection`."""
     prompt_sha256: str | None = None
     prompt_length: int = 0
     model: str | None = None
@@ -124,11 +134,16 @@ class Record:
     @property
     def is_finished(self) -> bool:
         """Nothing is left to do, unless a dead letter is moved back."""
-        return self.state in (State.DONE, State.REJECTED)
+        return self.state in (State.DONE, State.REJECTED, State.UNCHANGED)
 
     def noting(self, now: float, what: str) -> tuple[str, ...]:
         """The history with one more line, the oldest dropped."""
         return (*self.history, f"{iso_time(now)} {what}")[-HISTORY_LENGTH:]
+
+    def noting_once(self, now: float, what: str) -> tuple[str, ...]:
+        """As `noting`, but what the last line says already is not said again: it tells since when."""
+        is_there = self.history and self.history[-1].partition(" ")[2] == what
+        return self.history if is_there else self.noting(now, what)
 
 
 class Ledger:
@@ -156,7 +171,7 @@ class Ledger:
                     " created_at = if_not_exists(created_at, :now), expires_at = if_not_exists(expires_at, :expires)"
                 ),
                 ConditionExpression=(
-                    "attribute_not_exists(id) OR (lease_until < :now AND NOT #state IN (:done, :rejected))"
+                    "attribute_not_exists(id) OR (lease_until < :now AND NOT #state IN (:done, :rejected, :unchanged))"
                 ),
                 ExpressionAttributeNames={"#bucket": "bucket", "#key": "key", "#owner": "owner", "#state": "state"},
                 ExpressionAttributeValues=_attributes(
@@ -173,6 +188,7 @@ class Ledger:
                         ":claimed": State.CLAIMED,
                         ":done": State.DONE,
                         ":rejected": State.REJECTED,
+                        ":unchanged": State.UNCHANGED,
                     }
                 ),
                 ReturnValues="ALL_NEW",
@@ -203,6 +219,11 @@ class Ledger:
         """The upload's record as it is now; None when the ledger doesn't know it."""
         answer = self._client.get_item(TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True)
         return _record(answer["Item"]) if "Item" in answer else None
+
+    def is_unchanged(self, job_id: str) -> bool:
+        """Whether an upload took the result that its key had already for its own."""
+        record = self.read(job_id)
+        return record is not None and record.state is State.UNCHANGED
 
     def paid(self, held: Record, purchase: Purchase, **changes: Any) -> Record:
         """Write what was bought with `held.call`, with `changes` and nothing else of `held`.
@@ -260,8 +281,11 @@ class Ledger:
         except ClientError as error:
             _refused_item(error)
 
-    def reopen(self, rejected: Record, owner: str, lease_seconds: float, replays: int) -> Record:
-        """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in."""
+    def reopen(self, rejected: Record, owner: str, lease_seconds: float, may_be_unanswered: int) -> Record:
+        """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in.
+
+        Of its call no more than `may_be_unanswered` sendings count as unanswered from here on.
+        """
         return self._put(
             rejected,
             {
@@ -270,7 +294,7 @@ class Ledger:
                 "lease_until": self._clock.now() + lease_seconds + LEASE_MARGIN_SECONDS,
                 "strikes": 0,
                 "faults": 0,
-                "replays": replays,
+                "unanswered": min(rejected.unanswered, may_be_unanswered),
                 "conflicts": 0,
                 "link_failures": 0,
                 "reason": None,
@@ -283,15 +307,23 @@ class Ledger:
         )
 
     def known(self, ids: list[str]) -> dict[str, Record]:
-        """The records of up to a thousand uploads, by id; those that the ledger doesn't know are left out."""
+        """The records of up to a thousand uploads, by id; those that the ledger doesn't know are left out.
+
+        Raises Throttled when DynamoDB hands out too few of them.
+        """
         found: dict[str, Record] = {}
         for start in range(0, len(ids), _BATCH):
             wanted: Any = {self._table: {"Keys": [{"id": {"S": job_id}} for job_id in ids[start : start + _BATCH]]}}
-            while wanted:
+            for seconds in _BATCH_RETRY_SECONDS:
+                self._clock.sleep_until(self._clock.now() + seconds)
                 answer = self._client.batch_get_item(RequestItems=wanted)
                 records = (_record(item) for item in answer["Responses"].get(self._table, []))
                 found.update((record.id, record) for record in records)
                 wanted = answer.get("UnprocessedKeys")
+                if not wanted:
+                    break
+            else:
+                raise Throttled("DynamoDB asks for fewer reads", self._clock.now())
         return found
 
     def all(self) -> Iterator[Record]:
@@ -308,6 +340,18 @@ class Ledger:
         """Remember where to go on; None for the beginning."""
         marks: dict[str, Any] = {name: {"S": value} for name, value in (cursor or {}).items()}
         self._client.put_item(TableName=self._table, Item=_CURSOR | marks)
+
+    def keep_answer(self, job_id: str, answer: bytes) -> None:
+        """Keep an answer of the gateway that held no image, for KEEP_ANSWER_DAYS; it may hold the prompt and links."""
+        expires_at = int(self._clock.now()) + KEEP_ANSWER_DAYS * 86400
+        self._client.put_item(
+            TableName=self._table,
+            Item={
+                "id": {"S": f"answer-{job_id}"},
+                "answer": {"B": answer},
+                "expires_at": {"N": str(expires_at)},
+            },
+        )
 
     def _put(self, old: Record, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> Record:
         now = self._clock.now()
@@ -354,6 +398,8 @@ def _record(item: dict[str, Any]) -> Record:
     values["call"] = Call(**call) if call else None
     values["state"] = State(values["state"])
     values["rejected_in"] = State(values["rejected_in"]) if values.get("rejected_in") else None
+    if "replays" in item:  # written by an earlier version: replays without an answer, the first call not counted
+        values["unanswered"] = int(item["replays"]["N"]) + (State.UNKNOWN in (values["state"], values["rejected_in"]))
     return Record(**values)
 
 

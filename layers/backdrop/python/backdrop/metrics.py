@@ -26,7 +26,7 @@ class Metrics:
         self._publish({"ImagesStored": 1})
 
     def postponed(self, reason: str) -> None:
-        """An upload waits: for a `slot`, during a `pause`, for the next day (`daily_limit`) or for a `retry`."""
+        """An upload waits: `slot`, `pause`, `daily_limit` (for the next day), `throttled` (by AWS) or `retry`."""
         self._publish({"Postponed": 1}, Reason=reason)
 
     def waiting(self, seconds: float, paid_seconds: float = 0.0) -> None:

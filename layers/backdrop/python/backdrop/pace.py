@@ -9,8 +9,9 @@ A slot also reserves the images that the call may buy against DailyImageLimit, i
 A 429 moves everybody: nothing is called before `held_until`.
 
 The item: `next_slot`, `line_end`, `late_end`, `held_until`; `day`, `images` bought or reserved that day, `full_since`,
-`returned` (the slot whose images were given back last); `failures` in a row; and during a pause `paused_since`,
-`pause_reason`, `probe_at`, `probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
+`returned` (the slot whose images were given back last); `failures` in a row, since `failing_since`, the last of them
+`last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are epoch
+microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
 import math
@@ -21,8 +22,9 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
+from backdrop.aws_errors import is_throttled
 from backdrop.clock import Clock, utc_day
-from backdrop.errors import DailyLimitReached, NotYet, Paused, Turn
+from backdrop.errors import DailyLimitReached, NotYet, Paused, Throttled, Turn
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,12 +36,14 @@ PATIENCE_SECONDS = 2.0  # a slot at most this far away is waited for in place
 LINE_SLACK = 1.02  # turns are this much further apart than slots, for those that need another one
 CROWD_SECONDS = (2.0, 20.0)
 FAILURES_THAT_MEAN_DOWN = 10  # in a row; more at the highest paces
-PROBE_STEPS_SECONDS = (15, 30, 60)
+SUSPECT_FAILURES = 3  # in a row; from the next on slots are further apart, so that fewer calls meet an outage
+SUSPECT_SECONDS = 2.0
+PROBE_SECONDS = (15, 30, 60)  # between the probes of a pause that cost nothing: an account fault, a 429
+OUTAGE_PROBE_SECONDS = (15, 30, 60, 120, 300)  # each may be charged, and uses up some of the day's images
 EARLY_PAUSE_SECONDS = 420.0
 EARLY_LOOK_SECONDS = (20.0, 40.0)
 LATE_LOOK_SECONDS = (600.0, 900.0)
 _RACES = 12
-_TOO_MANY_WRITES = {"ProvisionedThroughputExceededException", "ThrottlingException"}
 _SECOND = 1_000_000  # microseconds
 
 
@@ -66,9 +70,11 @@ class Pace:
         self._daily_limit = daily_limit
         # A failure answers sooner than a success: of 500 calls a second, 1 % make ten before any success is known.
         self._failures_that_mean_down = max(FAILURES_THAT_MEAN_DOWN, rpm // 600)
+        self._suspect_failures = max(SUSPECT_FAILURES, rpm // 200)
         self._seen: dict[str, Any] = {}
         self._is_new = False
-        self._answered = False
+        self._answered_slot_at: float | None = None
+        """The latest slot whose call was answered, until a write has told so."""
 
     def take(self, images: int, turn_at: float) -> Slot:
         """A slot, now or within PATIENCE_SECONDS; `turn_at` is the upload's place in line, 0 for none.
@@ -82,11 +88,11 @@ class Pace:
                 if slot is not None:
                     return slot
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _TOO_MANY_WRITES:
+            if not is_throttled(error):
                 raise
         # Too many at once for one item.
         due_at = self._clock.now() + random.uniform(*CROWD_SECONDS)
-        raise Turn(due_at) if turn_at else NotYet("too many uploads at once", due_at)
+        raise Turn(due_at) if turn_at else Throttled("too many uploads at once", due_at)
 
     def look(self) -> None:
         """Read the item; a new worker's first look also sets its clock."""
@@ -98,7 +104,7 @@ class Pace:
 
         Among calls that had to wait, each leaves a moment after its slot, so that what is still to be written does not
         bring two of them close together. Raises Paused when a pause began meanwhile, Turn when a 429 asked everybody to
-        wait; the slot is given back.
+        wait or several calls in a row have failed; the slot is given back.
         """
         if slot.at <= self._clock.now():
             return slot.at
@@ -110,19 +116,27 @@ class Pace:
         if self._held_until > slot.at:
             self.give_back(slot)
             raise Turn(self._held_until)
+        if self._is_suspect and slot.failures_before <= self._suspect_failures:
+            self.give_back(slot)
+            raise Turn(self._clock.now() + SUSPECT_SECONDS)
         return slot.at + LEAD_SECONDS
 
     def succeeded(self, slot: Slot) -> None:
         """A call brought an image: the gateway is up, and a probe ends the pause."""
         self.answered(slot)
         if slot.is_probe:
-            self._update("SET failures = :zero REMOVE paused_since, pause_reason, probe_at, probe_step", {":zero": 0})
+            self._update(f"SET {_UP}, paused_since, pause_reason, probe_at, probe_step", {":zero": 0})
 
     def answered(self, slot: Slot) -> None:
-        """The gateway said something sensible, so failures are not in a row; the next slot that is taken writes it."""
-        self._answered = True
+        """The gateway said something sensible, so failures are not in a row; the next slot that is taken writes it.
+
+        Only a call that left after the first failure shows that they are over: others left before an outage.
+        """
+        self._answered_slot_at = max(slot.at, self._answered_slot_at or 0.0)
         if slot.failures_before:
-            self._update("SET failures = :zero", {":zero": 0})
+            self._update(
+                f"SET {_UP}", {":zero": 0, ":at": _units(slot.at)}, "failing_since <= :at AND failures > :zero"
+            )
 
     def give_back(self, slot: Slot) -> None:
         """Nothing was charged: the reserved images are free again."""
@@ -144,28 +158,31 @@ class Pace:
         )
         self._update("SET line_end = :until", {":until": until}, "line_end < :until")
 
-    def failed(self, slot: Slot, reason: str) -> bool:
+    def failed(self, slot: Slot, reason: str, probe_seconds: tuple[int, ...] = OUTAGE_PROBE_SECONDS) -> bool:
         """A call failed though the request was good; about ten in a row pause all calls. True during a pause."""
-        self._update("SET failures = if_not_exists(failures, :zero) + :one", {":zero": 0, ":one": 1})
+        self._update(
+            f"SET failures = if_not_exists(failures, :zero) + :one, {_DOWN}",
+            {":zero": 0, ":one": 1, ":why": reason, ":now": _units(self._clock.now())},
+        )
         if slot.is_probe or self._seen.get("failures", 0) >= self._failures_that_mean_down:
-            self.pause(slot, reason)
+            self.pause(slot, reason, probe_seconds)
         return "paused_since" in self._seen
 
-    def pause(self, slot: Slot, reason: str) -> None:
-        """Stop all calls but single probes, until one succeeds."""
+    def pause(self, slot: Slot, reason: str, probe_seconds: tuple[int, ...] = PROBE_SECONDS) -> None:
+        """Stop all calls but single probes, `probe_seconds` apart, until one succeeds."""
         now = self._clock.now()
+        values = {":why": reason, ":now": _units(now)}
         if slot.is_probe:
-            step = self._seen.get("probe_step", 0)
-            seconds = PROBE_STEPS_SECONDS[min(step + 1, len(PROBE_STEPS_SECONDS) - 1)]
+            seconds = probe_seconds[min(self._seen.get("probe_step", 0), len(probe_seconds) - 1)]
             self._update(
-                "SET probe_at = :at, probe_step = :step, pause_reason = :why",
-                {":at": _units(now + seconds), ":step": step + 1, ":why": reason},
+                f"SET probe_at = :at, pause_reason = :why, {_DOWN}",
+                {**values, ":at": _units(now + seconds)},
                 "attribute_exists(paused_since)",
             )
         else:
             self._update(
-                "SET paused_since = :now, pause_reason = :why, probe_at = :at, probe_step = :zero",
-                {":now": _units(now), ":why": reason, ":at": _units(now + PROBE_STEPS_SECONDS[0]), ":zero": 0},
+                f"SET paused_since = :now, pause_reason = :why, probe_at = :at, probe_step = :zero, {_DOWN}",
+                {**values, ":at": _units(now + probe_seconds[0]), ":zero": 0},
                 "attribute_not_exists(paused_since)",
             )
 
@@ -203,25 +220,31 @@ class Pace:
         newcomer_behind_a_line = turn_at == 0 and self._seen.get("line_end", 0) > soon
         if next_slot > soon or newcomer_behind_a_line:
             raise self._turn(now, turn_at)
-        reset = ", failures = :zero" if self._answered else ""
-        if self._answered:
+        is_up = self._answered_slot_at is not None and self._seen.get("failing_since", 0) <= _units(
+            self._answered_slot_at
+        )
+        reset = f", {_UP}" if is_up else ""
+        if is_up:
             values[":zero"] = 0
+        step = self._step
+        if self._is_suspect and not is_up:
+            step = max(step, _units(SUSPECT_SECONDS))
         if next_slot <= _units(now):
             won = self._update(
                 f"SET next_slot = :next, images = images + :n{reset}",
-                {**values, ":next": _units(now) + self._step, ":now": _units(now)},
+                {**values, ":next": _units(now) + step, ":now": _units(now)},
                 f"{free} AND (attribute_not_exists(next_slot) OR next_slot <= :now)",
             )
         else:
             won = self._update(
                 f"SET next_slot = next_slot + :step, images = images + :n{reset}",
-                {**values, ":step": self._step, ":now": _units(now), ":soon": soon},
+                {**values, ":step": step, ":now": _units(now), ":soon": soon},
                 f"{free} AND next_slot BETWEEN :now AND :soon",
             )
         if not won:
             return None
-        self._answered = False
-        at = (self._seen["next_slot"] - self._step) / _SECOND
+        self._answered_slot_at = None
+        at = (self._seen["next_slot"] - step) / _SECOND
         return Slot(uuid4().hex, at, images, today, is_probe=False, failures_before=self._seen.get("failures", 0))
 
     def _probe(self, images: int, now: float, today: str, same_day: str, values: dict[str, Any]) -> Slot | None:
@@ -230,12 +253,20 @@ class Pace:
             if self._refresh():
                 return None
             raise self._paused(now)
+        step = self._seen.get("probe_step", 0) + 1
+        # Should this worker die, the next probe comes after this time; else its outcome says when.
+        seconds = OUTAGE_PROBE_SECONDS[min(step, len(OUTAGE_PROBE_SECONDS) - 1)]
         won = self._update(
-            "SET probe_at = :next, images = images + :n",
-            {**values, ":next": _units(now + PROBE_STEPS_SECONDS[-1]), ":seen": probe_at},
+            "SET probe_at = :next, probe_step = :step, images = images + :n",
+            {**values, ":next": _units(now + seconds), ":step": step, ":seen": probe_at},
             f"{same_day} AND attribute_exists(paused_since) AND probe_at = :seen",
         )
         return Slot(uuid4().hex, now, images, today, is_probe=True, failures_before=0) if won else None
+
+    @property
+    def _is_suspect(self) -> bool:
+        """Whether so many calls in a row have failed that fewer at a time should find out more."""
+        return bool(self._seen.get("failures", 0) > self._suspect_failures)
 
     @property
     def _held_until(self) -> float:
@@ -315,6 +346,9 @@ class Pace:
 
 
 _KEY: dict[str, Any] = {"id": {"S": PACE_ID}}
+_DOWN = "last_failure = :why, failing_since = if_not_exists(failing_since, :now)"
+_UP = "failures = :zero REMOVE failing_since, last_failure"
+"""Parts of update expressions: calls fail, and, to be put at the end, the gateway answers."""
 
 
 def _line(turn_at: float) -> str:

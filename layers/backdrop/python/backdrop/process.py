@@ -9,13 +9,17 @@ from typing import Any
 
 from backdrop.app import App
 from backdrop.attempt import Attempt, Handed, best_effort
+from backdrop.aws_errors import in_short, is_throttled
 from backdrop.buying import buy, replay
 from backdrop.clock import iso_time
-from backdrop.errors import NotYet, Rejected, Superseded
+from backdrop.errors import EncodedKey, NotYet, Rejected, Superseded, Unchanged, Unreadable
 from backdrop.job import Job, Malformed, Purchase
 from backdrop.ledger import Record, State
 from backdrop.log import logger
 from backdrop.storing import LINK_LIFE_SECONDS, store
+
+KEY_PATIENCE_SECONDS = 180.0  # since the first look; grants and the states of KMS keys take minutes to be known
+KEY_RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     """
     logger.set_correlation_id(job.id)
     if job.is_skipped:
-        logger.info("skipped: a folder marker, an empty object or a prompt.txt", key=job.key)
+        logger.info("skipped: a folder marker, an empty object, a prompt.txt or a system's file", key=job.key)
         return Outcome(job, "SKIPPED")
     try:
         if not job.is_identified:
@@ -52,6 +56,9 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
         app.metrics.postponed(wait.reason)
         return Outcome(job, "WAITING", wait.due_at)
+    except EncodedKey as other:
+        logger.info("there is no such key; going on with it decoded", key=job.key)
+        return run(other.job, app, owner, ends_at)
     except Superseded as reason:
         logger.info("superseded", key=job.key, why=str(reason))
         return Outcome(job, State.SUPERSEDED)
@@ -90,7 +97,7 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
     record = app.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
         # Whoever moved it back asked for one replay, also under `park`.
-        record = app.ledger.reopen(record, owner, lease_seconds, replays=app.settings.replays_allowed - 1)
+        record = app.ledger.reopen(record, owner, lease_seconds, may_be_unanswered=app.settings.replays_allowed)
     if record.is_finished:
         return record
     attempt = Attempt(job, app, record, ends_at)
@@ -100,15 +107,35 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
         except Superseded:
             attempt.let_go(0.0, state=State.SUPERSEDED)
             raise
+        except Unchanged as unchanged:
+            attempt.let_go(0.0, state=State.UNCHANGED, outputs=unchanged.outputs)
+            return attempt.record
+        except Unreadable as unreadable:
+            now = app.clock.now()
+            if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
+                attempt.wait(NotYet(str(unreadable), now + KEY_RETRY_SECONDS))
+            return attempt.reject(unreadable)
         except Rejected as rejected:
             return attempt.reject(rejected)
     except (NotYet, Superseded, Handed):
         raise
-    except Exception:
-        # Without this the next try would wait for the lease. CALLING stays CALLING, so nothing is forgotten.
-        with best_effort("give back the lease"):
-            app.ledger.release(attempt.record, app.clock.now())
+    except Exception as error:
+        _interrupted(attempt, error)
         raise
+
+
+def _interrupted(attempt: Attempt, error: Exception) -> None:
+    """Leave the upload as far as it came, and write down what is in its way: it may be there for long.
+
+    CALLING stays CALLING, so nothing is forgotten. Without this the next try would wait for the lease.
+    """
+    now = attempt.app.clock.now()
+    history = attempt.record.history
+    if not is_throttled(error):
+        history = attempt.record.noting_once(now, f"interrupted: {in_short(error)}")
+    attempt.tell_wait()
+    with best_effort("give back the lease"):
+        attempt.let_go(now, history=history)
 
 
 def _record_travelled_purchase(job: Job, purchase: Purchase, app: App) -> None:
@@ -125,10 +152,14 @@ def _go_on(attempt: Attempt) -> Record:
         # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
         is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
         may_ask = is_fresh and record.attempts < attempt.app.settings.max_attempts
-        attempt.save(state=State.UNKNOWN, replays=0 if may_ask else 1)
+        attempt.save(state=State.UNKNOWN, unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed)
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
-        attempt.save(state=State.UNKNOWN)  # told once, however long it waits from here on
+        attempt.save(  # told once, however long it waits from here on
+            state=State.UNKNOWN,
+            unanswered=record.unanswered + 1,
+            unsettled_images=record.unsettled_images + record.images,
+        )
     inline: tuple[bytes, ...] = ()
     if attempt.record.state is State.UNKNOWN:
         inline = replay(attempt)

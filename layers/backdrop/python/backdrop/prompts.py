@@ -1,11 +1,12 @@
 """Prompts for people who can't set metadata: a `prompt.txt` in the photo's folder or in the nearest one above it."""
 
 from threading import Lock
+from unicodedata import normalize
 
 from backdrop.clock import Clock
 from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE
-from backdrop.request import MAX_PROMPT_CHARACTERS, check_prompt
+from backdrop.request import MAX_PROMPT_CHARACTERS, check_prompt, clean_prompt
 from backdrop.storage import Storage
 
 REMEMBERED_SECONDS = 60.0
@@ -24,15 +25,17 @@ class FolderPrompts:
         self._lock = Lock()  # the command line looks at many uploads at a time
 
     def find(self, bucket: str, key: str) -> str:
-        """The prompt for the object `key`, stripped; empty when neither its folder nor any above it has one.
+        """The prompt for the object `key`, cleaned; empty when neither its folder nor any above it has one.
 
         Raises Rejected with `invalid_option` when the nearest one can't be used; the message names its key.
         """
         folders = key.split("/")[:-1]
         for depth in range(len(folders), -1, -1):
             file = "/".join([*folders[:depth], PROMPT_FILE])
-            if prompt := _decoded(self._content(bucket, file), file):
-                return prompt
+            # Systems write the same name composed or decomposed: macOS mostly é as e and an accent.
+            for form in dict.fromkeys((file, normalize("NFC", file), normalize("NFD", file))):
+                if prompt := _decoded(self._content(bucket, form), form):
+                    return prompt
         return ""
 
     def _content(self, bucket: str, file: str) -> bytes:
@@ -56,7 +59,7 @@ def _decoded(content: bytes, file: str) -> str:
             f"{file} has more than {MAX_FILE_BYTES} bytes; a prompt has {MAX_PROMPT_CHARACTERS} characters at most",
         )
     try:
-        prompt = content.decode("utf-8-sig").strip()  # some editors begin UTF-8 with a byte order mark
+        prompt = clean_prompt(content.decode())
     except UnicodeDecodeError:
         raise Rejected("invalid_option", f"{file} is not UTF-8 text") from None
     check_prompt(prompt, f"the prompt in {file}")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_DELAY_SECONDS = 900  # of SendMessage
 MAX_VISIBILITY_SECONDS = 43_000  # of ChangeMessageVisibility: 12 hours after the receive
+THROTTLED_SECONDS = (10.0, 300.0)  # least and most of the wait when AWS asks for fewer requests
 MAX_BODY_CHARACTERS = 60_000  # of a malformed message that is passed on; JSON escapes one as up to 12 bytes
 
 

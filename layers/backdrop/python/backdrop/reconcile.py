@@ -5,9 +5,12 @@ S3 notifications have no dead-letter queue, so a lost one is found here.
 
 from dataclasses import dataclass
 
+from botocore.exceptions import ClientError
+
 from backdrop.app import App
+from backdrop.aws_errors import in_short, is_throttled
 from backdrop.clock import Clock
-from backdrop.errors import NotYet
+from backdrop.errors import NotYet, Throttled
 from backdrop.job import Job
 from backdrop.ledger import Ledger, Record, State
 from backdrop.log import logger
@@ -35,34 +38,42 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
     """List the input bucket by pages until its end or shortly before `ends_at`; the next run goes on there."""
     seen = Reconciled()
     waiting = paid = 0.0
-    cursor = app.ledger.cursor()
-    while not seen.complete and app.clock.now() < ends_at - SAVING_SECONDS:
-        page, cursor = app.storage.list_uploads(app.settings.input_bucket, cursor)
-        now = app.clock.now()
-        recent = [
-            upload
-            for upload in page
-            if YOUNGEST_SECONDS <= now - upload.modified <= OLDEST_SECONDS and not upload.job.is_skipped
-        ]
-        known = app.ledger.known([upload.job.id for upload in recent])
-        for upload in recent:
-            record = known.get(upload.job.id)
-            # One that was replaced is listed when its successor was deleted: it is current again.
-            if record is not None and is_over(record) and record.state is not State.SUPERSEDED:
-                continue
-            waiting = max(waiting, now - upload.modified)
-            if record is not None and record.paid_at:
-                paid = max(paid, now - record.paid_at)
-            if record is None or is_stuck(record, now):
-                enqueue(upload.job, app.queues, app.ledger, app.clock, owner)
-                logger.warning(
-                    "enqueued: its notification or message was lost", key=upload.job.key, correlation_id=upload.job.id
-                )
-                seen.enqueued += 1
-        seen.listed += len(page)
-        seen.recent += len(recent)
-        seen.complete = cursor is None
-        app.ledger.save_cursor(cursor)
+    try:
+        cursor = app.ledger.cursor()
+        while not seen.complete and app.clock.now() < ends_at - SAVING_SECONDS:
+            page, cursor = app.storage.list_uploads(app.settings.input_bucket, cursor)
+            now = app.clock.now()
+            recent = [
+                upload
+                for upload in page
+                if YOUNGEST_SECONDS <= now - upload.modified <= OLDEST_SECONDS and not upload.job.is_skipped
+            ]
+            known = app.ledger.known([upload.job.id for upload in recent])
+            for upload in recent:
+                record = known.get(upload.job.id)
+                # One that was replaced is listed when its successor was deleted: it is current again.
+                if record is not None and is_over(record) and record.state is not State.SUPERSEDED:
+                    continue
+                waiting = max(waiting, now - upload.modified)
+                if record is not None and record.paid_at:
+                    paid = max(paid, now - record.paid_at)
+                if record is None or is_stuck(record, now):
+                    enqueue(upload.job, app.queues, app.ledger, app.clock, owner)
+                    logger.warning(
+                        "enqueued: its notification or message was lost",
+                        key=upload.job.key,
+                        correlation_id=upload.job.id,
+                    )
+                    seen.enqueued += 1
+            seen.listed += len(page)
+            seen.recent += len(recent)
+            seen.complete = cursor is None
+            app.ledger.save_cursor(cursor)
+    except (ClientError, Throttled) as error:
+        if not isinstance(error, Throttled) and not is_throttled(error):
+            raise
+        logger.info("postponed to the next run", why=f"AWS asks for fewer requests: {in_short(error)}")
+        app.metrics.postponed(Throttled.reason)
     app.metrics.waiting(waiting, paid)
     logger.info("reconciled", listed=seen.listed, recent=seen.recent, enqueued=seen.enqueued, complete=seen.complete)
     return seen
@@ -70,7 +81,9 @@ def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
 
 def is_over(record: Record) -> bool:
     """Whether nothing more will become of an upload by itself."""
-    return record.state in (State.DONE, State.SUPERSEDED) or (record.state is State.REJECTED and record.dead_lettered)
+    if record.state is State.REJECTED:
+        return record.dead_lettered
+    return record.state in (State.DONE, State.SUPERSEDED, State.UNCHANGED)
 
 
 def is_stuck(record: Record, now: float) -> bool:

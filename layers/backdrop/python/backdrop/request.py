@@ -9,14 +9,25 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 
 from backdrop.errors import Rejected
-from backdrop.job import PROMPT_FILE
+from backdrop.job import PROMPT_FILE, has_dot_segment
 
 MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a prompt from elsewhere may be longer
 MAX_IMAGES = 8
+MAX_AGAIN_CHARACTERS = 64
 _ENCODED_WORD = re.compile(  # RFC 2047; Python's decoder takes broken ones and drops what it can't read
     r"=\?[\w.:*-]+\?(?:[bB]\?[A-Za-z0-9+/]+={0,2}|[qQ]\?(?:[!-<>@-~]|=[0-9A-Fa-f]{2})*)\?=", re.ASCII
 )
 _LOOKS_ENCODED = re.compile(r"=\?[^?\s]*\?[^?\s]*\?[^?]*\?=|^\s*=\?|=\?[\w-]+\?[bBqQ]\?")
+_HEAD = re.compile(r"\A[\s\ufeff]+")  # blanks, and the byte order mark that some editors begin a text with
+_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+_INVISIBLE = re.compile(
+    # What other categories have that shows nothing: the combining grapheme joiner, Hangul fillers, inherent vowels,
+    # variation selectors, the empty Braille pattern and note head, what Unicode will fill with more of the kind
+    # (https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt, Default_Ignorable_Code_Point), and
+    # what it says is no character. Other unassigned ones may be letters or emoji that Python doesn't know yet.
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\ufffe\uffff\U0001d159\U000e0000-\U000e0fff]"
+)
 _SIZE = re.compile(r"[1-9]\d{1,4}x[1-9]\d{1,4}", re.ASCII)
 
 
@@ -27,6 +38,8 @@ class Request:
     prompt: str
     n: int
     size: str | None
+    again: str = ""
+    """Another text than before asks for a purchase although nothing else has changed."""
 
 
 def read_request(
@@ -34,24 +47,33 @@ def read_request(
 ) -> Request:
     """Check the user metadata of an upload (keys lower-case, without `x-amz-meta-`).
 
-    Without a prompt in it, `folder_prompt` is asked for one (empty for none), then `default_prompt` is taken.
+    Without a prompt in it, `folder_prompt` is asked for one (empty for none), then `default_prompt` is taken. What
+    shows nothing is no prompt.
     `missing` is S3's count of metadata values that it could not return. Raises Rejected with `missing_prompt` or
     `invalid_option`.
     """
     if missing:
         raise _invalid(f"{missing} metadata value(s) can't be read by S3; send non-ASCII prompts as prompt-b64")
-    if "prompt-b64" in metadata:
-        prompt = _from_base64(metadata["prompt-b64"])
-    else:
-        prompt = _from_header(metadata.get("prompt", ""))
-    prompt = prompt.strip() or folder_prompt() or default_prompt.strip()
+    prompt = (
+        clean_prompt(_from_base64(metadata.get("prompt-b64", "")))
+        or clean_prompt(_from_header(metadata.get("prompt", "")))
+        or folder_prompt()
+        or clean_prompt(default_prompt)
+    )
     if not prompt:
         raise Rejected(
             "missing_prompt",
             f"no prompt in the object's metadata, no {PROMPT_FILE} in its folder or above, no DefaultPrompt",
         )
     check_prompt(prompt, "the prompt")
-    return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")))
+    return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")), _again(metadata.get("again", "")))
+
+
+def clean_prompt(text: str) -> str:
+    """The prompt in `text`, without blanks around it and a byte order mark before it; empty when it shows nothing."""
+    if all(unicodedata.category(each) in _INVISIBLE_CATEGORIES or _INVISIBLE.match(each) for each in text):
+        return ""
+    return _HEAD.sub("", text).rstrip()
 
 
 def check_prompt(prompt: str, name: str) -> None:
@@ -60,6 +82,15 @@ def check_prompt(prompt: str, name: str) -> None:
         raise _invalid(f"{name} has {len(prompt)} characters; the most is {MAX_PROMPT_CHARACTERS}")
     if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\r\n\t" for character in prompt):
         raise _invalid(f"{name} has control characters in it")
+
+
+def check_segments(key: str) -> None:
+    """Raises Rejected with `invalid_option` for a key with a `.` or `..` between its slashes."""
+    if has_dot_segment(key):
+        raise _invalid(
+            "the key has a '.' or '..' between its slashes; HTTP clients resolve it as in a path, so nobody can ask S3"
+            " for this object reliably. Upload the photo under a key without it"
+        )
 
 
 def _invalid(message: str) -> Rejected:
@@ -99,6 +130,12 @@ def _utf8_again(text: str) -> str:
         return text.encode("latin-1").decode()
     except (UnicodeEncodeError, UnicodeDecodeError):
         return text
+
+
+def _again(value: str) -> str:
+    if len(value) > MAX_AGAIN_CHARACTERS or not (value.isascii() and (value.isprintable() or not value)):
+        raise _invalid(f"again is no printable ASCII of {MAX_AGAIN_CHARACTERS} characters at most")
+    return value
 
 
 def _images(value: str | None) -> int:

@@ -10,7 +10,7 @@ import httpx
 
 from backdrop import http
 from backdrop.errors import ResultUnreachable, ResultUnusable
-from backdrop.images import ImageType, sniff
+from backdrop.images import ImageType, is_whole, sniff
 
 MAX_RESULT_BYTES = 32 * 2**20
 _PORTS = {"http": 80, "https": 443}
@@ -18,12 +18,17 @@ _GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291
 
 
 def checked(data: bytes) -> ImageType:
-    """The type of a result's bytes. Raises ResultUnusable when they are no image or too many."""
+    """The type of a result's bytes.
+
+    Raises ResultUnusable when they are no image or too many, ResultUnreachable when the end of the image is missing.
+    """
     if len(data) > MAX_RESULT_BYTES:
         raise ResultUnusable(f"the result is larger than {MAX_RESULT_BYTES} bytes")
     kind = sniff(data)
     if kind is None:
         raise ResultUnusable("the result is no PNG, JPEG, WebP or AVIF image")
+    if not is_whole(data, kind):
+        raise ResultUnreachable("the result is cut off: the end of the image is missing")
     return kind
 
 
@@ -46,7 +51,7 @@ class Results:
         self._client = http.new_client(transport)
 
     def fetch(self, link: str, seconds: float) -> bytes:
-        """The bytes behind a link, within `seconds` in all.
+        """The bytes behind a link, within `seconds` in all; `checked` says whether they are an image.
 
         Raises ResultUnusable for a link that is dead or must not be followed, ResultUnreachable when it may work later.
         """
@@ -65,7 +70,6 @@ class Results:
             raise ResultUnusable(f"the result is larger than {MAX_RESULT_BYTES} bytes")
         if response.status != 200:
             raise ResultUnreachable(f"the result's link answered {response.status}")
-        checked(response.body)
         return response.body
 
     def _request(self, link: str) -> httpx.Request:

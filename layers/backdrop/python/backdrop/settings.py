@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from backdrop.errors import NotConfigured
+from backdrop.request import clean_prompt
 
 Route = Literal["generations", "edits", "edits-multipart"]
 OnUnknownOutcome = Literal["retry", "park"]
@@ -91,7 +92,7 @@ class Settings:
             requests_per_minute=whole("REQUESTS_PER_MINUTE", 1),
             daily_image_limit=whole("DAILY_IMAGE_LIMIT", 0),
             price_per_image_usd=price,
-            default_prompt=environment.get("DEFAULT_PROMPT", "").strip(),
+            default_prompt=clean_prompt(environment.get("DEFAULT_PROMPT", "")),
             max_attempts=whole("MAX_ATTEMPTS", 1),
             on_unknown_outcome=one_of("ON_UNKNOWN_OUTCOME", get_args(OnUnknownOutcome)),
             local_endpoint=bool(environment.get("AWS_ENDPOINT_URL", "").strip()),

@@ -1,6 +1,7 @@
 """PAID → fetch → store → DONE: what was bought is brought home, and never bought again for it."""
 
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,19 +27,28 @@ class _Overtaken(Exception):
 
 
 def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
-    """Store what was bought, from `inline` or from its links; the finished record."""
+    """Store what was bought, from `inline` or from its links; the finished record.
+
+    Of an answer that held both, `inline` is empty where the ledger has a link.
+    """
     app, record = attempt.app, attempt.record
-    found: tuple[str | bytes, ...] = inline or record.links
-    images = found[: record.images]
+    found = [data or link for data, link in zip_longest(inline, record.links, fillvalue="")]
+    images: list[str | bytes] = found[: record.images]
     if not images:
         raise Rejected("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
     outputs = list(record.outputs) + [None] * (len(images) - len(record.outputs))
     errors: list[ResultError] = []
-    for index, image in enumerate(images):
+    # First the inline images, which are here and nowhere else.
+    in_turn = sorted(range(len(images)), key=lambda index: isinstance(images[index], str))
+    for left, index in zip(range(len(images), 0, -1), in_turn, strict=True):
         if outputs[index]:
             continue
+        image = images[index]
+        if isinstance(image, str) and not _is_missing(inline, outputs):
+            # The ledger has all that is left, and the call need not be repeated for it.
+            attempt.record = replace(attempt.record, answered_inline=False)
         try:
-            outputs[index] = _store_one(attempt, index + 1, image, len(images) - index)
+            outputs[index] = _store_one(attempt, index + 1, image, left)
         except ResultError as error:
             errors.append(error)  # the others may still be there
         except _Overtaken:
@@ -48,12 +58,17 @@ def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
     if errors:
         # A dead link is told within minutes, also when another one may work later.
         worst = next((error for error in errors if isinstance(error, ResultUnusable)), errors[0])
-        _failed(attempt, worst, may_be_fetched_again=not inline)
+        _failed(attempt, worst, may_be_fetched_again=not _is_missing(inline, outputs))
     if len(images) < record.images:
         message = f"{len(images)} of {record.images} images came and are stored"
         raise Rejected("no_image_returned", message, 200, "yes")
     app.announcer.replaced(attempt.record, app.clock.now() - record.created_at)
     return attempt.done()
+
+
+def _is_missing(inline: tuple[bytes, ...], outputs: list[dict[str, Any] | None]) -> bool:
+    """Whether one of the inline images is not stored."""
+    return any(data and not output for data, output in zip(inline, outputs, strict=False))
 
 
 def _store_one(attempt: Attempt, index: int, image: str | bytes, left: int) -> dict[str, Any]:
@@ -62,7 +77,7 @@ def _store_one(attempt: Attempt, index: int, image: str | bytes, left: int) -> d
     kind = checked(data)
     while True:
         try:
-            stored = app.storage.store(attempt.record, index, data, kind)
+            stored = app.storage.store(attempt.record, index, data, kind, app.ledger.is_unchanged)
         except (BotoCoreError, ClientError) as error:
             # A link can be followed again later; inline images are here and nowhere else.
             pause_ends = app.clock.now() + INLINE_STORE_SECONDS

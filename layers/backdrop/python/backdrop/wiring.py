@@ -13,8 +13,9 @@ from botocore.config import Config
 
 from backdrop.announce import Announcer
 from backdrop.app import App
+from backdrop.aws_errors import is_throttled
 from backdrop.clock import Clock
-from backdrop.errors import NeverSent, NotConfigured
+from backdrop.errors import KeyThrottled, NeverSent, NotConfigured
 from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
 from backdrop.metrics import Metrics
@@ -91,7 +92,9 @@ def _api_key(provider: SSMProvider, settings: Settings) -> Callable[[bool], str]
         name = settings.gateway_api_key_parameter
         try:
             value = provider.get(name, decrypt=True, max_age=KEY_CACHE_SECONDS, force_fetch=fresh)
-        except GetParameterError:
+        except GetParameterError as error:
+            if error.__context__ and is_throttled(error.__context__):
+                raise KeyThrottled("SSM asks for fewer requests for the gateway key") from None
             raise NeverSent(f"the gateway key can't be read from the SSM parameter {name}") from None
         return str(value)
 

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import click
-from botocore.exceptions import ClientError
 
-from backdrop.buying import asked_for
 from backdrop.errors import Rejected, Superseded
+from backdrop.inspection import inspect
 from backdrop.job import Job
 from backdrop.ledger import Record, State
 from backdrop.reconcile import is_over, is_stuck
 from backdrop.storage import Listed
-from tools.cli.deployment import THREADS, Deployment
+from backdrop_cli.deployment import THREADS, Deployment
 
-_GONE, _ARCHIVED = "gone meanwhile", "in an archive"
+_GONE = "gone meanwhile"
 
 
 class Stage(StrEnum):
@@ -46,10 +45,19 @@ def stage_of(record: Record | None, now: float) -> Stage:
     if record is None or record.state is State.SUPERSEDED:  # current after all, so its successor was deleted
         return Stage.NEW
     if is_over(record):
-        return Stage.DONE if record.state is State.DONE else Stage.FAILED
+        return Stage.FAILED if record.state is State.REJECTED else Stage.DONE
     if record.lease_until > now:
         return Stage.RUNNING
     return Stage.STUCK if is_stuck(record, now) else Stage.WAITING
+
+
+def waits_for(record: Record, now: float) -> str:
+    """What an upload that waits is waiting for, as far as its record tells."""
+    if record.paid_at:
+        return "for its paid result"
+    if record.turn_at > now:
+        return "for its turn"
+    return "after a failed call" if record.attempts else "for the pace"
 
 
 def still_to_buy(record: Record | None) -> int:
@@ -62,15 +70,11 @@ def still_to_buy(record: Record | None) -> int:
 def asks_for(deployment: Deployment, job: Job) -> tuple[int, str]:
     """How many images a new call for an upload buys, or 0 and why there will be none; as the functions look at it."""
     try:
-        _, request = asked_for(job, deployment.storage, deployment.prompts, deployment.settings)
+        _, request = inspect(job, deployment.storage, deployment.prompts, deployment.settings)
     except Rejected as rejected:
         return 0, rejected.code
     except Superseded:
         return 0, _GONE
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "InvalidObjectState":
-            raise
-        return 0, _ARCHIVED
     return request.n, ""
 
 

@@ -12,8 +12,8 @@ import click
 from click.core import ParameterSource
 from rich.console import Console, RenderableType
 
-from tools.cli.deployment import Deployment
-from tools.cli.forecast import Quote, in_words
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.forecast import Quote, in_words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

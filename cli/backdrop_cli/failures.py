@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from backdrop.job import Job, from_message
-from tools.cli.deployment import THREADS, Deployment
-from tools.cli.forecast import in_words, offer
-from tools.cli.options import Setting, common, spending
-from tools.cli.progress import bar, side_by_side
-from tools.cli.uploads import asks_for, records_of
-from tools.page import counted
+from backdrop_cli.deployment import THREADS, Deployment
+from backdrop_cli.forecast import in_words, offer
+from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.page import counted
+from backdrop_cli.progress import bar, side_by_side
+from backdrop_cli.uploads import asks_for, records_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -27,13 +27,14 @@ ADVICE = {
     "invalid_option": "Upload it again with what the message asks for.",
     "unsupported_media_type": "Upload it again as JPEG, PNG or WebP.",
     "too_large": "Upload it again with 25 MiB at most.",
+    "unreadable": "Restore it or let the functions use its KMS key, then resume; or upload it again.",
     "rejected_by_gateway": "Upload another photo, or with another prompt. If all fail so, try another GatewayRoute.",
     "no_image_returned": "It was paid. Ask the gateway for the money; uploading it again buys anew.",
     "result_unavailable": "It was paid. Resume fetches it again while its link lives, 24 hours.",
     "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key, for 23 hours.",
-    "attempts_exhausted": "Resume when the gateway is well.",
+    "attempts_exhausted": "Resume when the gateway is well: the same call is made again, under its key.",
     "malformed_message": "Look at its body with --json: it is no message of Backdrop's.",
-    "unforeseen": "See docs/runbook.md, unforeseen-errors, then resume.",
+    "unforeseen": "See the log of RetryFunction (docs/runbook.md, dead-letters), then resume.",
 }
 
 
@@ -70,7 +71,7 @@ class Letter:
         if self.job:
             return {
                 "code": "unforeseen",
-                "message": "SQS moved it here, because RetryFunction failed on it a thousand times",
+                "message": "SQS moved it here: RetryFunction was killed over it, or could not start, a thousand times",
                 "billed": "unknown",
             }
         return {"code": "malformed_message", "message": "it is no message of Backdrop's", "billed": "no"}

@@ -13,8 +13,8 @@ import click
 
 from backdrop.errors import Rejected
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
-from backdrop.job import PROMPT_FILE
-from backdrop.request import read_request
+from backdrop.job import PROMPT_FILE, has_dot_segment, is_no_photo
+from backdrop.request import clean_prompt, read_request
 from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES, RESULT_SUFFIX
 
 _RESULT = re.compile(f"(?P<photo>.+?){RESULT_SUFFIX}", re.DOTALL)
@@ -64,12 +64,12 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
     What is below `out`, and what is called like a result, is left alone. Raises UsageError for what can't be uploaded
     as it was asked for.
     """
-    if to.startswith("/") or {".", ".."} & set(to.split("/")):
+    if to.startswith("/"):
         raise click.UsageError(f"--to is {to!r}; it is the beginning of a key, as in spring/.")
     if prompt is not None:
-        prompt = prompt.strip()
+        prompt = clean_prompt(prompt)
         if not prompt:
-            raise click.UsageError("--prompt is empty.")
+            raise click.UsageError("--prompt is empty: it has no visible character.")
     found = Found()
     for path in paths:
         if path.is_dir():
@@ -79,6 +79,8 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
                     continue
                 key = f"{to}{(Path(path.resolve().name) / file.relative_to(path)).as_posix()}"
                 found.photos.append(_photo(file, key, prompt, path, options))
+        elif is_no_photo(path.name):
+            found.left_alone.setdefault("no photo by its name", []).append(path)
         elif _is_result(path.name, {other.name for other in paths if other.parent == path.parent}):
             found.left_alone.setdefault("called like a result", []).append(path)
         else:
@@ -105,7 +107,7 @@ def _below(folder: Path, out: Path | None) -> Iterator[tuple[Path, str]]:
             elif out and Path(parent, name).resolve() == out.resolve():
                 folders.remove(name)
         for name in sorted(names):
-            if name == PROMPT_FILE or name.startswith("."):
+            if is_no_photo(name) or name.startswith("."):
                 continue
             path = Path(parent, name)
             is_result = _is_result(name, set(names)) or _is_result(name, None)
@@ -143,6 +145,11 @@ def _photo(path: Path, key: str, prompt: str | None, top: Path, options: dict[st
         key.encode()
     except UnicodeEncodeError:
         raise click.UsageError(f"{str(path)!r}: the name is not UTF-8. Rename it.") from None
+    if has_dot_segment(key) or is_no_photo(key):
+        raise click.UsageError(
+            f"{path}: its key would be {key!r}, which Backdrop doesn't take."
+            " --to is the beginning of a key, as in spring/."
+        )
     return Photo(path, key, _metadata(prompt or _nearest_prompt(path.parent, top), options))
 
 
@@ -151,7 +158,7 @@ def _nearest_prompt(folder: Path, top: Path) -> str:
         file = folder / PROMPT_FILE
         if file.is_file():
             try:
-                text = file.read_text(encoding="utf-8-sig").strip()
+                text = clean_prompt(file.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError):
                 raise click.UsageError(f"{file} is not UTF-8 text that can be read.") from None
             if text:

@@ -12,21 +12,22 @@ from uuid import uuid4
 import click
 from botocore.exceptions import ClientError, HTTPClientError
 
+from backdrop.aws_errors import status_of
 from backdrop.errors import Rejected
 from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.ledger import Record, State
 from backdrop.reconcile import enqueue
 from backdrop.request import MAX_IMAGES
-from backdrop.storage import identity, status_of
-from tools.cli.deployment import THREADS, Deployment
-from tools.cli.failures import ADVICE
-from tools.cli.follow import fetch, follow
-from tools.cli.forecast import PaceNow, in_words, offer
-from tools.cli.options import Setting, common, spending
-from tools.cli.photos import Found, Photo, find
-from tools.cli.progress import bar, side_by_side
-from tools.cli.uploads import Stage, records_of, stage_of, still_to_buy
-from tools.page import counted, dollars
+from backdrop.storage import identity
+from backdrop_cli.deployment import THREADS, Deployment
+from backdrop_cli.failures import ADVICE
+from backdrop_cli.follow import fetch, follow
+from backdrop_cli.forecast import PaceNow, in_words, offer
+from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.page import counted, dollars
+from backdrop_cli.photos import Found, Photo, find
+from backdrop_cli.progress import bar, side_by_side
+from backdrop_cli.uploads import Stage, records_of, stage_of, still_to_buy
 
 ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
 REPLACED = "replaced"
@@ -125,6 +126,8 @@ def submit(
     """
     deployment = setting.deployment
     options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
+    if again:
+        options["again"] = uuid4().hex[:16]  # without it, the result that is there would do
     found = find(photos, to, prompt, options, out)
     for why, paths in found.left_alone.items():
         names = ", ".join(map(str, paths[:MOST_NAMED])) + " …" * (len(paths) > MOST_NAMED)
@@ -203,12 +206,17 @@ def _looked(deployment: Deployment, photo: Photo) -> Submitted:
     version_id, etag, modified = identity(found)
     there = Job(bucket, photo.key, version_id, etag, found["ContentLength"], modified)
     other = Submitted(photo, there=there)
-    if found["Metadata"] != photo.metadata or found["ContentLength"] != photo.path.stat().st_size:
+    if _asked(found["Metadata"]) != _asked(photo.metadata) or found["ContentLength"] != photo.path.stat().st_size:
         return other
     sha256, md5 = photo.digests()
     if found.get("ChecksumSHA256") != sha256 and etag != md5:
         return other
     return replace(other, job=there, modified=found["LastModified"].timestamp())
+
+
+def _asked(metadata: dict[str, str]) -> dict[str, str]:
+    """What metadata asks for, whichever time it does."""
+    return {name: value for name, value in metadata.items() if name != "again"}
 
 
 def _begun(deployment: Deployment, submitted: Submitted) -> Submitted:
@@ -304,8 +312,8 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
 
         def tell(ended: list[Record], pace: PaceNow) -> None:
             list(pool.map(fetched, ended))
-            if pace.paused_since:
-                step(0, f"Paused ({pace.pause_in_words})")
+            if pace.is_blocked:
+                step(0, f"Waiting: {pace.block_in_words(deployment.clock.now())}")
             elif 0 < deployment.settings.daily_image_limit <= pace.bought_today:
                 step(0, "Until tomorrow (DailyImageLimit)")
             else:

@@ -1,14 +1,16 @@
 """What uploads will cost and when they will be done, at the pace and within the daily limit that are set."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from backdrop.clock import utc_day
+from backdrop.gateway import says_no_money
 from backdrop.pace import HEADROOM, PACE_ID
 from backdrop.settings import Settings
-from tools.cli.deployment import Deployment
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.page import counted, dollars
 
 _DAY = 86400
 
@@ -21,19 +23,45 @@ class PaceNow:
     """Images bought or reserved in this UTC day."""
     paused_since: float | None
     pause_reason: str
+    """Why, as `last_failure`."""
     line_ends_at: float
     """When the last of those that stand in line has its turn."""
+    failing_since: float | None
+    """Since when no call that was made has brought an answer other than a failure; None while calls get through."""
+    last_failure: str
+    """The status of the last failed call with the gateway's own code, as in `429 insufficient_quota`."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether no call gets through at present, so that nobody knows when anything will be finished."""
+        return self.paused_since is not None or self.failing_since is not None
 
     @property
     def pause_in_words(self) -> str:
         """Why nothing is called, for people."""
-        meaning = {
-            "401": "the key is refused",
-            "402": "the wallet is empty",
-            "403": "the key may not",
-            "404": "no such model",
-        }
-        return f"{self.pause_reason}, {meaning.get(self.pause_reason, 'the gateway is down')}"
+        return f"{self.pause_reason}, {meaning_of(self.pause_reason)}"
+
+    def block_in_words(self, now: float) -> str:
+        """Since when calls fail, why, and what to do about it."""
+        since = self.failing_since or self.paused_since or now
+        at = datetime.fromtimestamp(since).astimezone()
+        why = self.last_failure or self.pause_reason
+        ago = duration(now - since).removeprefix("about ")
+        return f"calls fail since {at:%H:%M} ({ago}): {why}, {meaning_of(why)}"
+
+
+def meaning_of(failure: str) -> str:
+    """What a failed call says to people; `failure` is its status and the gateway's code, or why it had no answer."""
+    status, _, code = failure.partition(" ")
+    if says_no_money(code):
+        return "the account has no money left: top it up at the gateway"
+    return {
+        "401": "the key is refused: put a valid one into SSM",
+        "402": "the wallet is empty: top it up at the gateway",
+        "403": "the key may not do this: look at its rights at the gateway",
+        "404": "the gateway doesn't know the model or the path: look at GatewayModel and GatewayBaseUrl",
+        "429": "the gateway asks for fewer calls: lower RequestsPerMinute if it stays so",
+    }.get(status, "the gateway or a proxy before it is down")
 
 
 def pace_now(deployment: Deployment) -> PaceNow:
@@ -51,6 +79,8 @@ def pace_now(deployment: Deployment) -> PaceNow:
         paused_since=number("paused_since") / 1e6 if "paused_since" in item else None,
         pause_reason=item.get("pause_reason", {}).get("S", ""),
         line_ends_at=number("line_end") / 1e6,
+        failing_since=number("failing_since") / 1e6 if "failing_since" in item else None,
+        last_failure=item.get("last_failure", {}).get("S", ""),
     )
 
 

@@ -11,32 +11,39 @@ import click
 
 from backdrop.clock import iso_time
 from backdrop.ledger import Record
-from tools.cli.deployment import Deployment
-from tools.cli.options import Setting, common
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.options import Setting, common
+from backdrop_cli.page import counted, dollars
 
-COLUMNS = ("paid_at", "key", "version_id", "state", "images", "cost_usd", "model", "request_id", "job_id", "outputs")
+COLUMNS = (
+    *("paid_at", "key", "version_id", "state", "images", "cost_usd", "model", "request_id", "job_id", "outputs"),
+    *("billed", "unsettled_images"),
+)
 
 
 def bought(deployment: Deployment, key: str | None, since: float) -> Iterator[Record]:
-    """The records of what was paid for, by key, by time or both; the whole ledger is read."""
+    """The records of what was paid for or may have been, by key, by time or both; the whole ledger is read."""
     for record in deployment.ledger.all():
-        if record.paid_at and record.paid_at >= since and key in (None, record.key):
+        if not (record.paid_at or record.unsettled_images) or key not in (None, record.key):
+            continue
+        if (record.paid_at or record.updated_at) >= since:
             yield record
 
 
 def _row(record: Record) -> dict[str, Any]:
     return {
-        "paid_at": iso_time(record.paid_at),
+        "paid_at": iso_time(record.paid_at) if record.paid_at else None,
         "key": record.key,
         "version_id": record.version_id,
         "state": str(record.state),
-        "images": record.images,
+        "images": record.images if record.paid_at else 0,
         "cost_usd": float(record.cost_usd or 0),
         "model": record.model,
         "request_id": record.request_id,
         "job_id": record.id,
         "outputs": [output["key"] for output in record.stored],
+        "billed": "yes" if record.paid_at else "unknown",
+        "unsettled_images": record.unsettled_images,
     }
 
 
@@ -60,10 +67,13 @@ def _as_text(value: Any) -> Any:
 def receipt(setting: Setting, key: str | None, since: datetime | None) -> None:
     """List what was bought: for the upload KEY, since a day, or all. CSV, or with --json a JSON array.
 
-    An upload that was replaced or deleted since is listed, too, for 400 days.
+    An upload that was replaced or deleted since is listed, too, for 400 days. `unsettled_images` may have been charged
+    in addition: those of calls that failed or had no answer. A gateway that honours idempotency keys charges none.
     """
     start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
-    rows = sorted((_row(record) for record in bought(setting.deployment, key, start)), key=lambda row: row["paid_at"])
+    rows = sorted(
+        (_row(record) for record in bought(setting.deployment, key, start)), key=lambda row: row["paid_at"] or ""
+    )
     if setting.json:
         json.dump(rows, sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
@@ -74,4 +84,8 @@ def receipt(setting: Setting, key: str | None, since: datetime | None) -> None:
             cells = {**row, "outputs": " ".join(row["outputs"])}
             writer.writerow({name: _as_text(value) for name, value in cells.items()})
     images, usd = sum(row["images"] for row in rows), sum(row["cost_usd"] for row in rows)
-    setting.remark(f"{counted(len(rows), 'upload')}, {counted(images, 'image')}, {dollars(usd)}.")
+    said = f"{counted(len(rows), 'upload')}, {counted(images, 'image')}, {dollars(usd)}"
+    if unsettled := sum(row["unsettled_images"] for row in rows):
+        most = float(setting.deployment.settings.price_per_image_usd) * unsettled
+        said += f", and up to {counted(unsettled, 'image')}, {dollars(most)}, that may have been charged"
+    setting.remark(f"{said}.")

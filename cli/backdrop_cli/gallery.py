@@ -13,17 +13,17 @@ from typing import Any, TextIO
 import click
 from botocore.exceptions import ClientError
 
+from backdrop.aws_errors import status_of
 from backdrop.errors import Rejected
-from backdrop.job import Job
+from backdrop.job import Job, has_dot_segment
 from backdrop.ledger import Record
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
-from backdrop.storage import status_of
-from tools.cli.deployment import Deployment
-from tools.cli.options import Setting, common
-from tools.cli.progress import bar, streamed
-from tools.cli.uploads import Stage, prefix_of, seen
-from tools.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.options import Setting, common
+from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
+from backdrop_cli.progress import bar, streamed
+from backdrop_cli.uploads import Stage, prefix_of, seen
 
 MOST_BYTES = MAX_RESULT_BYTES  # more than an upload may have, too
 _BILLED = {"no": "not billed", "yes": "billed", "unknown": "perhaps billed"}
@@ -92,6 +92,8 @@ class Looker:
 
     def _picture(self, key: str, result_of: Record | None = None, **where: Any) -> tuple[Any, Image | NoImage]:
         """What S3 says about an object, None when it can't be had; and its picture."""
+        if has_dot_segment(key):
+            return None, NoImage(key, "S3 can't be asked for it by this key.")
         try:
             found = self._deployment.s3.get_object(Key=key, **where)
         except ClientError as error:

@@ -12,9 +12,9 @@ from backdrop.job import Job
 from backdrop.ledger import Record
 from backdrop.reconcile import is_over
 from backdrop.storage import RESULT_SUFFIX
-from tools.cli.deployment import Deployment
-from tools.cli.forecast import PaceNow, pace_now
-from tools.cli.uploads import records_of
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.forecast import PaceNow, pace_now
+from backdrop_cli.uploads import records_of
 
 UNKNOWN_SECONDS = 60.0  # for so long an upload may be on its way to the ledger
 _LOOK_EVERY_SECONDS = 1.0

@@ -14,16 +14,16 @@ from rich.text import Text
 
 from backdrop.gateway import PATHS, is_key
 from backdrop.ledger import Record, State
-from tools.cli.deployment import Deployment
-from tools.cli.failures import ADVICE
-from tools.cli.follow import fetch, follow
-from tools.cli.forecast import PaceNow, duration, pace_now
-from tools.cli.options import Setting, common, harmless
-from tools.cli.photos import Photo
-from tools.cli.submit import upload
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.failures import ADVICE
+from backdrop_cli.follow import fetch, follow
+from backdrop_cli.forecast import PaceNow, pace_now
+from backdrop_cli.options import Setting, common, harmless
+from backdrop_cli.page import counted, dollars
+from backdrop_cli.photos import Photo
+from backdrop_cli.submit import upload
 
-SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "mug.jpg"
+SAMPLE = Path(__file__).with_name("sample") / "mug.jpg"
 PROMPT = "a marble kitchen counter in soft morning light"
 GATEWAY_SECONDS = 10.0
 LOW_WALLET_IMAGES = 100
@@ -142,13 +142,15 @@ _AWS: dict[str, Callable[[Deployment], str]] = {
 
 
 def _pace(deployment: Deployment, pace: PaceNow) -> Finding:
-    if not pace.paused_since:
+    if not pace.is_blocked:
         return Finding("pace", "ok", f"{deployment.settings.requests_per_minute} calls a minute")
-    since = duration(deployment.clock.now() - pace.paused_since).removeprefix("about ")
+    words = pace.block_in_words(deployment.clock.now())
+    if not pace.paused_since:
+        return Finding("pace", "doubt", words, "Uploads wait and are tried again by themselves.")
     return Finding(
         "pace",
         "fault",
-        f"paused for {since}: {pace.pause_in_words}",
+        f"paused: {words}",
         "Mend what is ✗ below; if nothing is, the next call ends the pause. Then all that wait go on by themselves.",
     )
 

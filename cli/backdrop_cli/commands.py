@@ -2,14 +2,14 @@
 
 import click
 
-from tools.cli.backfill import backfill, quote
-from tools.cli.doctor import doctor
-from tools.cli.failures import failures, resume
-from tools.cli.gallery import gallery
-from tools.cli.options import common
-from tools.cli.receipt import receipt
-from tools.cli.status import status
-from tools.cli.submit import submit
+from backdrop_cli.backfill import backfill, quote
+from backdrop_cli.doctor import doctor
+from backdrop_cli.failures import failures, resume
+from backdrop_cli.gallery import gallery
+from backdrop_cli.options import common
+from backdrop_cli.receipt import receipt
+from backdrop_cli.status import status
+from backdrop_cli.submit import submit
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

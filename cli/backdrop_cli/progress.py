@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tools.cli.deployment import THREADS
+from backdrop_cli.deployment import THREADS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

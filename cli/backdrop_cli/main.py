@@ -15,8 +15,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal that can't show a key still gets the rest
     try:
         # Imported here, so that Ctrl-C is understood while that goes on, too.
-        from tools.cli.commands import cli
-        from tools.cli.deployment import Unreachable, explained
+        from backdrop_cli.commands import cli
+        from backdrop_cli.deployment import Unreachable, explained
 
         try:
             with explained():

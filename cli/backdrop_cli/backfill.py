@@ -10,12 +10,12 @@ import click
 from rich.table import Table
 
 from backdrop.reconcile import enqueue
-from tools.cli.deployment import Deployment
-from tools.cli.forecast import Quote, in_words, offer
-from tools.cli.options import Setting, common, spending
-from tools.cli.progress import Step, bar, streamed
-from tools.cli.uploads import Seen, Stage, asks_for, prefix_of, seen, still_to_buy
-from tools.page import counted
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.forecast import Quote, in_words, offer
+from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.page import counted
+from backdrop_cli.progress import Step, bar, streamed
+from backdrop_cli.uploads import Seen, Stage, asks_for, prefix_of, seen, still_to_buy
 
 MOST_NAMED = 100
 

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from backdrop.clock import iso_time
 from backdrop.reconcile import OLDEST_SECONDS
-from tools.cli.deployment import Deployment
-from tools.cli.forecast import PaceNow, Quote, duration, pace_now, quote
-from tools.cli.options import Setting, common
-from tools.cli.uploads import Stage, prefix_of, seen, still_to_buy
-from tools.page import counted, dollars
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
+from backdrop_cli.options import Setting, common
+from backdrop_cli.page import counted, dollars
+from backdrop_cli.uploads import Stage, prefix_of, seen, still_to_buy, waits_for
 
 WATCH_SECONDS = 2.0
 
@@ -32,6 +32,8 @@ class Tally:
 
     stages: Counter[Stage] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    waits: Counter[str] = field(default_factory=Counter)
+    """Uploads that wait, by what for."""
     untouched: int = 0
     calls_left: int = 0
     images_left: int = 0
@@ -51,6 +53,8 @@ def tally(deployment: Deployment, prefix: str) -> Tally:
             images = still_to_buy(record)
             counts.calls_left += images > 0
             counts.images_left += images
+            if upload.stage is Stage.WAITING and record:
+                counts.waits[waits_for(record, now)] += 1
     return counts
 
 
@@ -91,13 +95,16 @@ def _data(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now
         "untouched": counts.untouched,
         "failed_by_reason": dict(counts.reasons),
         "paused": pace.pause_reason if pace.paused_since else None,
+        "failing_since": iso_time(pace.failing_since) if pace.failing_since else None,
+        "last_failure": pace.last_failure if pace.failing_since else None,
         "images_today": pace.bought_today,
         "spent_today_usd": round(float(settings.price_per_image_usd) * pace.bought_today, 4),
         "daily_image_limit": settings.daily_image_limit,
+        "waiting_for": dict(counts.waits),
         "images_left": left.images,
         "cost_left_usd": float(left.usd),
         "seconds_left": round(left.seconds, 1),
-        "finished_at": iso_time(now + left.seconds) if left.calls and not pace.paused_since else None,
+        "finished_at": iso_time(now + left.seconds) if left.calls and not pace.is_blocked else None,
     }
 
 
@@ -109,14 +116,16 @@ def _shown(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, no
             table.add_row(str(stage), str(counts.stages[stage]))
     if counts.untouched:
         table.add_row("untouched", f"{counts.untouched} of the new and stuck; `backdrop backfill` has them done")
+    for why, number in counts.waits.most_common():
+        table.add_row(f"  {why}", str(number))
     for code, number in counts.reasons.most_common():
         table.add_row(f"  {code}", str(number))
     limit = settings.daily_image_limit
     spent = dollars(float(settings.price_per_image_usd) * pace.bought_today)
     table.add_row("today", f"{counted(pace.bought_today, 'image')}, {spent}, of {limit or 'any number of'} images")
-    if pace.paused_since:
-        since = datetime.fromtimestamp(pace.paused_since).astimezone()
-        table.add_row("paused", f"since {since:%H:%M}: {pace.pause_in_words}; `backdrop doctor` says more")
+    if pace.is_blocked and (left.calls or pace.paused_since):
+        what = "paused" if pace.paused_since else "blocked"
+        table.add_row(what, f"{pace.block_in_words(now)}. Uploads wait and go on by themselves")
     elif left.calls:
         at = datetime.fromtimestamp(now + left.seconds).astimezone()
         table.add_row("finished", f"{duration(left.seconds)} from now ({at:%Y-%m-%d %H:%M}), at the present pace")

@@ -1,0 +1,34 @@
+"""What an upload asks for, and whether the key's current result is made from just that."""
+
+import hashlib
+import json
+
+from backdrop.errors import Rejected
+from backdrop.job import Job
+from backdrop.prompts import FolderPrompts
+from backdrop.request import Request, check_segments, read_request
+from backdrop.settings import Settings
+from backdrop.storage import Storage, Upload
+
+
+def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
+    """The upload and what it asks for, checked. Raises Superseded, or Rejected with why it can't succeed."""
+    check_segments(job.key)
+    upload = storage.inspect(job)
+    request = read_request(
+        upload.metadata,
+        lambda: prompts.find(job.bucket, job.key),
+        settings.default_prompt,
+        upload.missing_metadata,
+    )
+    storage.check_key(job.key, request.n)
+    if 0 < settings.daily_image_limit < request.n:
+        raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
+    return upload, request
+
+
+def fingerprint(upload: Upload, request: Request, settings: Settings) -> str:
+    """The same for uploads whose results would be made from the same bytes in the same way."""
+    parts = [upload.etag, request.prompt, request.n, request.size, request.again]
+    parts += [settings.gateway_model, settings.gateway_route]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

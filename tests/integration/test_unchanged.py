@@ -1,0 +1,220 @@
+"""Row 76: a photo that is written again just as it was is not bought again, as long as its result is there.
+
+Cases: sync after touch. Second opinion: rclone, `aws s3 sync` and mounted buckets bought touched files again.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backdrop.job import Job
+from tests.integration.conftest import Run
+from tests.integration.test_reconcile import run as reconcile
+from tests.integration.world import INPUT, OUTPUT, World
+
+
+def state(world: World, job: Job) -> str:
+    record = world.record(job)
+    assert record is not None
+    return str(record.state)
+
+
+def again(world: World, photo: bytes, **metadata: str) -> Job:
+    world.advance(10)
+    job = world.upload("a.jpg", photo, **metadata)
+    world.drain(seconds=600)
+    return job
+
+
+@pytest.mark.parametrize("n", ["1", "3"])
+def test_a_touched_file_is_not_bought_again(world: World, photo: bytes, n: str) -> None:
+    world.upload("a.jpg", photo, prompt="wood", n=n)
+    results = world.outputs()
+
+    job = again(world, photo, prompt="wood", n=n)
+
+    assert state(world, job) == "UNCHANGED"
+    record = world.record(job)
+    assert record is not None
+    assert [output["key"] for output in record.stored] == list(results)
+    assert {key: each["Metadata"] for key, each in world.outputs().items()} == {
+        key: each["Metadata"] for key, each in results.items()
+    }
+    assert world.charged() == int(n)
+    assert (world.waiting(), world.dead_letters()) == ([], [])
+    again(world, photo, prompt="wood", n=n)
+    world.notify(job)
+    assert world.charged() == int(n)
+
+
+def test_the_reconciler_leaves_an_unchanged_upload_alone(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    again(world, photo, prompt="wood")
+    world.advance(900)
+
+    assert reconcile(world)["enqueued"] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"prompt": "snow"}, {"n": "2"}, {"size": "512x512"}, {"again": "1"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_request_is_bought(world: World, photo: bytes, change: dict[str, str]) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+
+    job = again(world, photo, **{"prompt": "wood", **change})
+
+    assert state(world, job) == "DONE"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("GATEWAY_MODEL", "ideogram/ideogram-v3-edit"), ("GATEWAY_ROUTE", "edits")]
+)
+def test_another_model_or_route_is_bought(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, name: str, value: str
+) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    environment.setenv(name, value)
+    world.restart()
+
+    job = again(world, photo, prompt="wood")
+
+    assert state(world, job) != "UNCHANGED"
+    assert len(world.gateway.calls()) > 1
+
+
+def test_other_bytes_are_bought(world: World, photo: bytes, picture_of: Any) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    again(world, picture_of("PNG"), prompt="wood")
+
+    assert world.charged() == 2
+
+
+def test_the_same_again_twice_is_bought_once_more(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    again(world, photo, prompt="wood", again="tuesday")
+    again(world, photo, prompt="wood", again="tuesday")
+
+    assert world.charged() == 2
+
+
+@pytest.mark.parametrize("value", ["x" * 65, "a\tb"])
+def test_an_again_that_is_no_short_text_is_refused(world: World, photo: bytes, value: str) -> None:
+    world.upload("a.jpg", photo, prompt="wood", again=value)
+
+    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["invalid_option"]
+
+
+def test_a_changed_prompt_file_is_bought(world: World, photo: bytes) -> None:
+    world.put("prompt.txt", b"wood")
+    world.upload("a.jpg", photo)
+    world.put("prompt.txt", b"snow")
+    world.advance(61)
+    again(world, photo)
+
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["wood", "snow"]
+
+
+@pytest.mark.parametrize("deleted", ["a.jpg.1.png", "a.jpg.2.png"])
+def test_a_result_that_is_gone_is_bought_again(world: World, photo: bytes, deleted: str) -> None:
+    world.upload("a.jpg", photo, prompt="wood", n="2")
+    world.s3.delete_object(Bucket=OUTPUT, Key=deleted)
+    again(world, photo, prompt="wood", n="2")
+
+    assert world.charged() == 4
+
+
+def test_a_result_of_an_earlier_version_of_backdrop_is_bought_again(world: World, photo: bytes) -> None:
+    """It doesn't say what it was made from."""
+    world.upload("a.jpg", photo, prompt="wood")
+    result = world.outputs()["a.jpg.png"]
+    metadata = {name: text for name, text in result["Metadata"].items() if name != "source-fingerprint"}
+    world.s3.put_object(Bucket=OUTPUT, Key="a.jpg.png", Body=result["Body"], Metadata=metadata)
+    again(world, photo, prompt="wood")
+
+    assert world.charged() == 2
+
+
+def test_from_a_to_b_and_back_ends_with_the_picture_of_a(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    again(world, photo, prompt="snow")
+    last = again(world, photo, prompt="wood")
+
+    assert world.outputs()["a.jpg.png"]["Metadata"]["job-id"] == last.id
+    assert world.charged() == 3
+
+
+def test_so_it_does_when_the_results_have_other_names(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    world.advance(10)
+    world.gateway.settings(image_format="webp")
+    again(world, photo, prompt="snow")
+    world.gateway.settings(image_format="png")
+    last = again(world, photo, prompt="wood")
+
+    assert state(world, last) == "DONE"
+    assert world.charged() == 3
+
+
+def test_a_late_result_of_what_was_between_does_not_replace_what_is_unchanged(
+    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A is done, B is being called, A is uploaded again, and then B's answer comes."""
+    first = world.upload("a.jpg", photo, prompt="wood")
+    world.advance(10)
+    between = world.put("a.jpg", photo, prompt="snow")
+    gateway = world.app.gateway
+    real = gateway.send
+
+    def send(*arguments: Any) -> Any:
+        monkeypatch.setattr(gateway, "send", real)
+        answer = real(*arguments)
+        assert state(world, again(world, photo, prompt="wood")) == "UNCHANGED"
+        return answer
+
+    monkeypatch.setattr(gateway, "send", send)
+    world.notify(between)
+    world.drain(seconds=600)
+
+    assert world.outputs()["a.jpg.png"]["Metadata"]["job-id"] == first.id
+
+
+def test_results_of_other_keys_that_begin_alike_do_not_count(world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    world.upload("a.jpg.1", photo, prompt="snow")
+    world.upload("a", photo, prompt="sand")
+    job = again(world, photo, prompt="wood")
+
+    assert state(world, job) == "UNCHANGED"
+
+
+def test_in_a_bucket_without_versions_too(world: World, photo: bytes) -> None:
+    world.s3.delete_bucket(Bucket=INPUT)
+    world.s3.create_bucket(Bucket=INPUT)
+    world.upload("a.jpg", photo, prompt="wood")
+    again(world, photo, prompt="wood")
+
+    assert world.charged() == 1
+
+
+def test_submit_again_buys_what_is_there(run: Run, red: Path, world: World) -> None:
+    run("submit", "photos", "--prompt", "wood", "--yes")
+    for number in range(2):
+        world.advance(10)
+        said = run("submit", "photos", "--prompt", "wood", "--again", "--yes")
+        assert said["submitted"] == 1
+        current = world.s3.head_object(Bucket=INPUT, Key="photos/red.jpg")
+        world.notify(Job(INPUT, "photos/red.jpg", current["VersionId"], current["ETag"].strip('"'), 10))
+        world.drain(seconds=600)
+        assert world.charged() == number + 1
+
+    assert run("submit", "photos", "--prompt", "wood", "--yes")["submitted"] == 0
+
+
+def test_the_command_line_counts_what_is_unchanged_as_done(run: Run, world: World, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood")
+    again(world, photo, prompt="wood")
+
+    assert run("status")["done"] == 1

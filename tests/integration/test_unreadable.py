@@ -1,0 +1,190 @@
+"""What S3 will never give to the functions ends within five minutes; what it only refuses for now waits, with a reason.
+
+Documented answers that moto doesn't give are put on the wire instead of its own.
+"""
+
+import re
+from typing import Any
+
+import pytest
+
+from backdrop.job import Job
+from tests.integration.aws_faults import about, refusing
+from tests.integration.world import INPUT, World
+
+FIVE_MINUTES = 300.0
+
+
+def put(world: World, key: str, data: bytes, **more: Any) -> Job:
+    answer = world.s3.put_object(Bucket=INPUT, Key=key, Body=data, Metadata={"prompt": "wood"}, **more)
+    world.set_modified(key, world.now())
+    return Job(INPUT, key, answer.get("VersionId"), answer["ETag"].strip('"'), len(data))
+
+
+def without_versions(world: World) -> None:
+    world.s3.delete_bucket(Bucket=INPUT)
+    world.s3.create_bucket(Bucket=INPUT)
+
+
+def the_unreadable(world: World) -> str:
+    """The message of the one letter."""
+    [letter] = world.dead_letters()
+    assert letter["reason"]["code"] == "unreadable"
+    assert (letter["reason"]["billed"], letter["reason"]["attempts"]) == ("no", 0)
+    assert (world.waiting(), world.gateway.calls()) == ([], [])
+    message = letter["reason"]["message"]
+    assert isinstance(message, str)
+    return message
+
+
+@pytest.mark.parametrize("versions", [True, False])
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_row_80_an_archived_photo_is_unreadable_at_once_and_bought_when_it_is_restored(
+    world: World, photo: bytes, storage_class: str, versions: bool
+) -> None:
+    """cases: archived object"""
+    if not versions:
+        without_versions(world)
+    job = put(world, "a.jpg", photo, StorageClass=storage_class)
+    world.notify(job)
+    world.notify(job)
+
+    message = the_unreadable(world)
+    assert storage_class in message
+    assert "restore" in message
+
+    world.s3.restore_object(Bucket=INPUT, Key="a.jpg", RestoreRequest={"Days": 1})
+    world.redrive()
+    world.drain()
+    assert list(world.outputs()) == ["a.jpg.png"]
+    assert world.charged() == 1
+
+
+def test_row_80_an_archive_tier_of_intelligent_tiering_is_an_archive(world: World, photo: bytes) -> None:
+    more = "<StorageClass>INTELLIGENT_TIERING</StorageClass><AccessTier>DEEP_ARCHIVE_ACCESS</AccessTier>"
+    with refusing(world, "s3.GetObject", "InvalidObjectState", 403, more=more):
+        world.upload("a.jpg", photo, prompt="wood")
+
+    assert "DEEP_ARCHIVE_ACCESS" in the_unreadable(world)
+
+
+@pytest.mark.parametrize("versions", [True, False])
+def test_row_80_a_photo_under_its_uploaders_own_key_is_unreadable(world: World, photo: bytes, versions: bool) -> None:
+    """Neither GET nor HEAD is answered without that key: a listing says which upload it is."""
+    if not versions:
+        without_versions(world)
+    with refusing(world, "s3.GetObject", "InvalidRequest", 400), refusing(world, "s3.HeadObject", "400", 400):
+        job = world.upload("a.jpg", photo, prompt="wood")
+        world.drain(seconds=FIVE_MINUTES)
+        world.notify(job)
+        world.drain(seconds=FIVE_MINUTES)
+
+    assert "SSE-C" in the_unreadable(world)
+
+
+@pytest.mark.parametrize("code", ["KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException"])
+def test_row_81_a_photo_whose_kms_key_is_of_no_use_is_unreadable_within_five_minutes(
+    world: World, photo: bytes, code: str
+) -> None:
+    with refusing(world, "s3.GetObject", code, 400):
+        world.upload("a.jpg", photo, prompt="wood")
+        world.drain(seconds=FIVE_MINUTES)
+        message = the_unreadable(world)
+    assert code in message
+    assert "KMS key" in message
+
+    world.redrive()
+    world.drain()
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_row_81_a_kms_key_that_works_after_a_minute_costs_no_letter(world: World, photo: bytes) -> None:
+    """A grant and the state of a key take a while to be known everywhere."""
+    with refusing(world, "s3.GetObject", "KMS.DisabledException", 400, times=2):
+        world.upload("a.jpg", photo, prompt="wood")
+        world.drain()
+
+    assert list(world.outputs()) == ["a.jpg.png"]
+    assert world.dead_letters() == []
+
+
+def test_row_81_a_photo_under_a_kms_key_of_others_is_unreadable(world: World, photo: bytes) -> None:
+    """S3 answers 403 as for a missing permission, but to HEAD, which takes the same permission and no key, 200."""
+    with refusing(world, "s3.GetObject", "AccessDenied", 403, asked=about("theirs.jpg")):
+        world.notify(put(world, "theirs.jpg", photo, ServerSideEncryption="aws:kms", SSEKMSKeyId="theirs"))
+        world.drain(seconds=FIVE_MINUTES)
+        assert "KMS key" in the_unreadable(world)
+
+
+def test_row_10_a_forbidden_upload_says_in_its_history_why_it_waits_and_since_when(
+    world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with refusing(world, "s3.GetObject", "AccessDenied", 403):
+        job = world.upload("a.jpg", photo, prompt="wood")
+        first = world.record(job)
+        world.drain(seconds=7 * 3600)
+        last = world.record(job)
+        assert world.dead_letters() == []
+
+    assert first is not None
+    assert last is not None
+    assert [re.sub(r"^\S+ ", "", line) for line in last.history] == ["interrupted: GetObject AccessDenied 403"]
+    assert last.history == first.history
+    waits = [float(seconds) for seconds in re.findall(r'"WaitingSeconds":\[?([\d.]+)', capsys.readouterr().out)]
+    assert max(waits) > 6 * 3600, "what the alarm oldest-waiting looks at"
+
+
+def test_row_11_a_photo_that_an_unreadable_one_has_replaced_is_superseded(world: World, photo: bytes) -> None:
+    first = world.put("a.jpg", photo, prompt="wood")
+    second = put(world, "a.jpg", photo, StorageClass="GLACIER")
+    world.notify(first)
+    world.notify(second)
+
+    the_unreadable(world)
+    assert [letter["job"]["version_id"] for letter in world.dead_letters()] == [second.version_id]
+    record = world.record(first)
+    assert record is not None
+    assert record.state == "SUPERSEDED"
+
+
+def test_row_82_an_archived_prompt_txt_is_unreadable_and_nothing_else_stands_in_for_it(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes
+) -> None:
+    environment.setenv("DEFAULT_PROMPT", "plain white")
+    world.put("prompt.txt", b"a forest")
+    world.s3.put_object(Bucket=INPUT, Key="shoes/prompt.txt", Body=b"a beach", StorageClass="GLACIER")
+    world.upload("shoes/a.jpg", photo)
+
+    message = the_unreadable(world)
+    assert message.startswith("shoes/prompt.txt is archived")
+
+    world.s3.restore_object(Bucket=INPUT, Key="shoes/prompt.txt", RestoreRequest={"Days": 1})
+    world.redrive()
+    world.drain()
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["a beach"]
+
+
+@pytest.mark.parametrize("code", ["InvalidObjectState", "InvalidRequest"])
+def test_row_80_a_photo_that_is_archived_between_the_look_and_its_file_upload_is_unreadable(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes, code: str
+) -> None:
+    environment.setenv("GATEWAY_ROUTE", "edits-multipart")
+    with refusing(world, "s3.GetObject", code, 403, asked=lambda request: "Range" not in request.headers):
+        world.upload("a.jpg", photo, prompt="wood")
+
+    the_unreadable(world)
+
+
+def test_row_80_a_call_that_can_not_be_repeated_without_its_photo_is_an_unknown_outcome(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes
+) -> None:
+    environment.setenv("GATEWAY_ROUTE", "edits-multipart")
+    world.gateway.faults([{"kind": "drop_after_charge"}])
+    world.upload("a.jpg", photo, prompt="wood")
+    with refusing(world, "s3.GetObject", "InvalidObjectState", 403):
+        world.drain()
+
+    [letter] = world.dead_letters()
+    assert (letter["reason"]["code"], letter["reason"]["billed"]) == ("outcome_unknown", "unknown")
+    assert "can't be read" in letter["reason"]["message"]
+    assert world.charged() == 1
