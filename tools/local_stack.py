@@ -32,6 +32,7 @@ KEY_PARAMETER = "/backdrop/gateway-api-key"
 EMULATOR_PORT = 4566
 GATEWAY_PORT = 8787
 SAMPLE_EVENT = ROOT / "events" / "s3_object_created.json"
+SAMPLES = sorted(path for path in (ROOT / "tools" / "samples").iterdir() if path.suffix in (".jpg", ".png", ".webp"))
 SAMPLE_PHOTO = ROOT / "tools" / "samples" / "mug.jpg"
 SAMPLE_PROMPT = "a marble kitchen counter in soft morning light"
 

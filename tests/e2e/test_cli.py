@@ -20,9 +20,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployed import Deployed
-from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, free_port, until
+from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, SAMPLES, free_port, until
 
-SAMPLES = sorted(path for path in SAMPLE_PHOTO.parent.iterdir() if path.suffix in (".jpg", ".png", ".webp"))
 COLUMNS = 100
 
 
