@@ -43,6 +43,19 @@ class Effects:
 
         return effect
 
+    def watch(self, world: World, patch: pytest.MonkeyPatch) -> None:
+        """Count what the world's invocations do, and nothing else."""
+        invoke = world.invoke
+
+        def watched(*arguments: Any) -> Any:
+            self.on = True
+            try:
+                return invoke(*arguments)
+            finally:
+                self.on = False
+
+        patch.setattr(world, "invoke", watched)
+
     def _end(self, network_error: type[httpx.TransportError]) -> BaseException:
         if not self.raises:
             return Killed()
@@ -90,16 +103,7 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     how: str,
     kills: int,
 ) -> None:
-    invoke = world.invoke
-
-    def watched_invoke(*arguments: Any) -> Any:
-        effects.on = True
-        try:
-            return invoke(*arguments)
-        finally:
-            effects.on = False
-
-    environment.setattr(world, "invoke", watched_invoke)
+    effects.watch(world, environment)
     environment.setenv("ON_UNKNOWN_OUTCOME", "retry" if keyed else "park")
     world.gateway.settings(honours_idempotency_keys=keyed)
     world.restart()
@@ -145,3 +149,55 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
         attempt(index, -1)
         attempt(-1, index)
     record_property("summary", f"{how} {kills} x, {deliver.__name__}: {2 * len(names)} points at {' '.join(names)}")
+
+
+def fails_first(world: World, key: str, photo: bytes) -> Any:
+    """An upload whose first call was charged, and reported as failed by a proxy: its call is to be repeated."""
+    world.gateway.faults([{"kind": "status_after_charge", "status": 504}])
+    return s3_event(world.upload(key, photo, prompt=key))
+
+
+def is_done(world: World, key: str, photo: bytes) -> Any:
+    """A photo that is written again, just as it was when its result was made."""
+    world.upload(key, photo, prompt=key)
+    world.advance(10)
+    job = world.put(key, photo, prompt=key)
+    event = s3_event(job)
+    world.send(event)
+    return event
+
+
+@pytest.mark.parametrize("before", [fails_first, is_done])
+def test_ended_at_every_effect_what_was_charged_before_is_not_paid_again(
+    environment: pytest.MonkeyPatch,
+    world: World,
+    photo: bytes,
+    effects: Effects,
+    before: Callable[[World, str, bytes], Any],
+) -> None:
+    """The states of a call that may have been charged, and of an upload that is unchanged."""
+    effects.watch(world, environment)
+
+    def attempt(number: int, kill_before: int, kill_after: int) -> int:
+        key = f"{number}.jpg"
+        event = before(world, key, photo)
+        world.advance(600)  # past every wait
+        effects.names.clear()
+        effects.kill_before, effects.kill_after = kill_before, kill_after
+        world.retry_once()
+        seen = list(effects.names)
+        world.restart()
+        effects.kill_before = effects.kill_after = -1
+        world.send(event)
+        world.drain(seconds=4 * 3600)
+        at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
+        assert [charge["prompt"] for charge in world.gateway.charges()].count(key) == 1, f"paid twice: {at}"
+        assert f"{key}.png" in world.outputs(), f"lost: {at}"
+        assert (world.waiting(), world.dead_letters()) == ([], []), at
+        return len(seen)
+
+    points = attempt(0, -1, -1)
+    assert points >= 4
+    for index in range(points):
+        attempt(2 * index + 1, index, -1)
+        attempt(2 * index + 2, -1, index)

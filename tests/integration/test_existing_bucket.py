@@ -85,7 +85,7 @@ def test_the_same_photo_uploaded_again_with_another_prompt_is_bought_again(world
 
 
 def test_an_upload_that_is_replaced_before_its_call_is_not_bought(world: World, photo: bytes) -> None:
-    world.gateway.faults([{"kind": "status", "status": 503}])
+    world.gateway.faults([{"kind": "status", "status": 429}])  # which charges nothing, so that no call is open
     world.upload("a.jpg", photo, prompt="wood")
     replaced = current(world, "a.jpg")
     world.advance(1)

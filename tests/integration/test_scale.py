@@ -58,3 +58,22 @@ def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(rpm: in
     assert result["stored"] == result["paid"] == rpm
     assert result["dead letters"] == 0
     assert result["answers"]["5xx"] <= 30
+
+
+def test_behind_a_proxy_that_loses_one_answer_in_three_a_gateway_that_honours_keys_charges_once() -> None:
+    trouble = Trouble(lost_answers=1 / 3)
+    result = played(Scenario("", uploads=200, rpm=600, trouble=trouble))
+
+    uploads = [count for name, count in result["charges"].items() if name.count("-") == 0]
+    assert uploads == [1] * 200
+    assert result["stored"] + result["dead letters"] == 200
+    assert set(result["letters"]) <= {"attempts_exhausted"}
+
+
+def test_row_69_behind_such_a_proxy_a_gateway_that_knows_no_keys_never_passes_the_days_limit() -> None:
+    trouble = Trouble(lost_answers=1 / 3, keys="ignored")
+    result = played(Scenario("", uploads=40, rpm=600, trouble=trouble, daily_limit=30))
+
+    days = [count for name, count in result["charges"].items() if name.count("-") == 2]
+    assert max(days) <= 30
+    assert result["stored"] + result["dead letters"] == 40

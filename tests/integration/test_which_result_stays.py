@@ -121,7 +121,8 @@ def test_row_12_a_version_that_is_current_again_has_the_word(world: World, photo
 
 
 @pytest.mark.parametrize("world", ["versions"], indirect=True)
-def test_row_12_a_restored_version_is_the_newest(world: World, photo: bytes) -> None:
+def test_row_12_a_restored_version_keeps_its_result_from_one_that_came_in_between(world: World, photo: bytes) -> None:
+    """It is what its result was made from, so that nothing is bought for it."""
     first = put(world, photo, "wood")
     world.notify(first)
     second = put(world, photo, "snow")
@@ -132,7 +133,8 @@ def test_row_12_a_restored_version_is_the_newest(world: World, photo: bytes) -> 
     third = Job(INPUT, KEY, restored, first.etag, len(photo))
     world.notify(third)
 
-    assert stays(world) == third.id
+    assert stays(world) == first.id
+    assert world.charged() == 2
 
 
 def test_row_12_a_deleted_photos_results_are_told_apart_by_time(world: World, photo: bytes) -> None:

@@ -20,6 +20,7 @@ PRICES = {
     "dynamodb reads": 0.125e-6,
     "s3 reads": 0.0004e-3,
     "s3 writes": 0.005e-3,
+    "s3 lists": 0.005e-3,
     "sqs requests": 0.40e-6,
     "events": 1.00e-6,
     "log gigabytes": 0.50,
@@ -28,7 +29,7 @@ PRICES = {
 COMPONENTS = {
     "Lambda": ("invocations", "lambda seconds"),
     "DynamoDB": ("dynamodb write units", "dynamodb reads"),
-    "S3 requests": ("s3 reads", "s3 writes"),
+    "S3 requests": ("s3 reads", "s3 writes", "s3 lists"),
     "SQS": ("sqs requests",),
     "EventBridge": ("events",),
     "CloudWatch Logs": ("log gigabytes",),

@@ -133,6 +133,8 @@ class Played:
     def _s3(self, request: Any) -> tuple[int, dict[str, str], bytes]:
         if request.method == "PUT":
             return 200, {"ETag": '"stored"'}, b""
+        if "list-type=2" in request.url:
+            return 200, {"Content-Type": "application/xml"}, b"<ListBucketResult/>"
         found = re.search(r"/photo-(\d+)-\d+\.jpg(\?|$)", request.url)
         if not found:
             return 404, {}, b""

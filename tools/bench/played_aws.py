@@ -8,11 +8,12 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from backdrop.errors import AccountFault, CallFailed, GatewayBusy
+from backdrop.clock import utc_day
+from backdrop.errors import AccountFault, CallFailed, FailureFacts, GatewayBusy
 from backdrop.gateway import Answer, Gateway
 from backdrop.job import Job
 from backdrop.settings import Settings
@@ -142,6 +143,12 @@ class PlayedS3:
             "Metadata": {"prompt": "a marble kitchen counter in soft morning light"},
             "LastModified": _Modified(),
         }
+
+    def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+        """As S3's, of a key that has no result yet."""
+        self._time.sleep(SECONDS["s3 read"])
+        self._bill.counts["s3 lists"] += 1
+        return {}
 
     def put_object(self, Key: str, **_: Any) -> None:
         """As S3's."""
@@ -282,6 +289,10 @@ class PlayedQueue:
 class Trouble:
     """What goes wrong at the gateway, in seconds since the start."""
 
+    keys: Literal["honoured", "ignored", "failures kept"] = "honoured"
+    """What the gateway does with idempotency keys; the last also answers a failure again to its key."""
+    lost_answers: float = 0.0
+    """Share of the charged answers in place of which a proxy says 504."""
     error_rate: float = 0.01
     outage: tuple[float, float] = (0.0, 0.0)
     empty_wallet: tuple[float, float] = (0.0, 0.0)
@@ -296,6 +307,10 @@ class PlayedGateway(Gateway):
         self._started = time.now
         self._recent: deque[float] = deque()
         self.answers: Counter[str] = Counter()
+        self.charges: Counter[str] = Counter()
+        """By upload and, as the UTC day, in all."""
+        self._known: dict[str, str] = {}
+        """What was answered to an idempotency key: `bought`, or the request id of a failure."""
 
     def have_key(self) -> None:
         """It is."""
@@ -315,11 +330,22 @@ class PlayedGateway(Gateway):
             self.answers["402"] += 1
             self._time.sleep(0.1)
             raise AccountFault(402, "no credit")
-        if _within(since, self._trouble.outage) or random.random() < self._trouble.error_rate:
+        known = self._known.get(call.idempotency_key, "") if self._trouble.keys != "ignored" else ""
+        is_down = _within(since, self._trouble.outage) or random.random() < self._trouble.error_rate
+        if known != "bought" and (known or is_down):
             self.answers["5xx"] += 1
             self._time.sleep(1.0)
-            raise CallFailed(503, "unavailable")
-        self._time.sleep(min(60.0, 4.0 + random.expovariate(1 / 8.0)))
+            facts = FailureFacts(request_id=known or f"request {len(self.answers)} {now}", is_documented=True)
+            if self._trouble.keys == "failures kept":
+                self._known[call.idempotency_key] = facts.request_id
+            raise CallFailed(503, "unavailable", facts=facts)
+        self._time.sleep(min(60.0, 4.0 + random.expovariate(1 / 8.0)) if not known else 0.2)
+        if not known:
+            self._known[call.idempotency_key] = "bought"
+            self.charges.update([call.idempotency_key.partition("-")[0], utc_day(self._time.now)])
+        if random.random() < self._trouble.lost_answers:
+            self.answers["504"] += 1
+            raise CallFailed(504, "gateway time-out")
         self.answers["200"] += 1
         return Answer(("https://results.test/" + "y" * 80,), (), "r" * 24, self._settings.price_per_image_usd)
 

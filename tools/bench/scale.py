@@ -9,6 +9,7 @@ import logging
 import random
 import sys
 import time as real_time
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, partial
@@ -97,7 +98,7 @@ class Play:
             gateway_route="generations",
             gateway_timeout_seconds=100,
             requests_per_minute=self.rpm,
-            daily_image_limit=0,
+            daily_image_limit=scenario.daily_limit,
             price_per_image_usd=Decimal("0.03"),
             default_prompt="",
             max_attempts=6,
@@ -126,7 +127,7 @@ class Play:
             storage=storage,
             prompts=FolderPrompts(storage, self.clock),
             ledger=Ledger(self.dynamodb, "ledger", self.clock),
-            pace=Pace(self.dynamodb, "ledger", self.clock, self.rpm, 0),
+            pace=Pace(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
             gateway=self.gateway,
             results=PlayedResults(self.time),  # type: ignore[arg-type]
             queues=Queues(self.queue, "retry", "dead-letters"),
@@ -216,6 +217,8 @@ class Scenario:
     extra_seconds: float = 0.0
     executions: int = CONCURRENT_EXECUTIONS
     """How many Lambda runs at a time."""
+    daily_limit: int = 0
+    """DailyImageLimit, 0 for none."""
     table_units_a_second: float = TABLE_UNITS_A_SECOND
     """What the ledger's table takes, in write units."""
 
@@ -258,6 +261,8 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         "dead letters": len(play.queue.dead_letters),
         "paid": answers["200"],
         "answers": dict(answers),
+        "charges": dict(play.gateway.charges),
+        "letters": dict(Counter(letter["reason"]["code"] for letter in play.queue.dead_letters)),
         "unforeseen": counts["unforeseen errors"],
         "writes refused": counts["writes refused"],
         "invocations": counts["invocations"] / scenario.uploads,
