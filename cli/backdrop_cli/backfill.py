@@ -12,19 +12,19 @@ from rich.table import Table
 from backdrop.reconcile import enqueue
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import Quote, in_words, offer
-from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.options import CliContext, common, spending
 from backdrop_cli.page import counted
 from backdrop_cli.progress import Step, bar, streamed
-from backdrop_cli.uploads import Seen, Stage, asks_for, prefix_of, seen, still_to_buy
+from backdrop_cli.uploads import Stage, UploadView, asks_for, prefix_of, seen, still_to_buy
 
 MOST_NAMED = 100
 
 
 @dataclass(frozen=True)
-class Surveyed:
+class QuoteLine:
     """An upload; of a new one, how many images it asks for or why it can't succeed."""
 
-    upload: Seen
+    upload: UploadView
     images: int = 0
     """That are still to be bought."""
     invalid: str = ""
@@ -35,21 +35,21 @@ class Surveyed:
         return bool(self.invalid) or self.upload.stage not in (Stage.NEW, Stage.STUCK)
 
 
-def survey(deployment: Deployment, prefix: str) -> Iterator[Surveyed]:
+def survey(deployment: Deployment, prefix: str) -> Iterator[QuoteLine]:
     """All that is under a prefix of the input bucket. New uploads are looked at just as the functions will."""
 
-    def look(upload: Seen) -> Surveyed:
+    def look(upload: UploadView) -> QuoteLine:
         if upload.stage is Stage.STUCK:
-            return Surveyed(upload, still_to_buy(upload.record))
+            return QuoteLine(upload, still_to_buy(upload.record))
         if upload.stage is Stage.NEW:
-            return Surveyed(upload, *asks_for(deployment, upload.listed.job))
-        return Surveyed(upload)
+            return QuoteLine(upload, *asks_for(deployment, upload.listed.job))
+        return QuoteLine(upload)
 
     return streamed(look, seen(deployment, prefix))
 
 
 @dataclass(frozen=True)
-class Counted:
+class QuoteSummary:
     """What a survey came to, with the cost of all that is new."""
 
     stages: Counter[str]
@@ -82,7 +82,7 @@ class Counted:
         return table
 
 
-def count(deployment: Deployment, prefix: str, step: Step) -> Counted:
+def count(deployment: Deployment, prefix: str, step: Step) -> QuoteSummary:
     """Look at everything, holding no more than a few pages."""
     stages: Counter[str] = Counter()
     invalid: Counter[str] = Counter()
@@ -98,7 +98,7 @@ def count(deployment: Deployment, prefix: str, step: Step) -> Counted:
         stages[each.upload.stage] += 1
         images += each.images
         calls += each.images > 0
-    return Counted(stages, invalid, invalid_keys, offer(deployment, calls, images))
+    return QuoteSummary(stages, invalid, invalid_keys, offer(deployment, calls, images))
 
 
 _PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")
@@ -108,7 +108,7 @@ _PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")
 @_PLACE
 @common
 @click.pass_obj
-def quote(setting: Setting, place: str) -> None:
+def quote(setting: CliContext, place: str) -> None:
     """Say what is new, done and invalid in the bucket, and what the new photos would cost and take."""
     deployment = setting.deployment
     with bar(setting.aside, "Looking", None) as step:
@@ -121,7 +121,7 @@ def quote(setting: Setting, place: str) -> None:
 @spending
 @common
 @click.pass_obj
-def backfill(setting: Setting, place: str) -> int:
+def backfill(setting: CliContext, place: str) -> int:
     """Have everything done that is new in the bucket: photos that were there before, or whose events were lost.
 
     Nothing is copied or written to the bucket. After an interruption the same command goes on.
@@ -137,7 +137,7 @@ def backfill(setting: Setting, place: str) -> int:
         return 2
     owner = f"backfill/{uuid4().hex[:8]}"
 
-    def put(each: Surveyed) -> int:
+    def put(each: QuoteLine) -> int:
         if each.is_begun:
             return 0
         enqueue(each.upload.listed.job, deployment.queues, deployment.ledger, deployment.clock, owner)

@@ -19,7 +19,7 @@ from backdrop_cli.deployment import Deployment
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import fetch, follow
 from backdrop_cli.forecast import PaceNow, pace_now
-from backdrop_cli.options import Setting, common, harmless
+from backdrop_cli.options import CliContext, common, printable
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.photos import Photo
 from backdrop_cli.submit import upload
@@ -28,7 +28,7 @@ SAMPLE = Path(__file__).with_name("sample") / "mug.jpg"
 PROMPT = "a marble kitchen counter in soft morning light"
 GATEWAY_SECONDS = 10.0
 LOW_WALLET_IMAGES = 100
-PATIENCE_SECONDS = 120.0  # beyond a call's own time, for one that has to be sent again
+MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to be sent again
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Finding:
     def line(self, width: int) -> Text:
         """For people."""
         mark, style = {"ok": ("✓", "green"), "doubt": ("?", "yellow"), "fault": ("✗", "bold red")}[self.state]
-        text = Text.assemble((mark, style), f" {self.what:<{width}}  {harmless(self.says)}")
+        text = Text.assemble((mark, style), f" {self.what:<{width}}  {printable(self.says)}")
         return text.append(f" → {self.do}") if self.do else text
 
 
@@ -247,7 +247,7 @@ def _names(schema: Any, field: str) -> bool:
 )
 @common
 @click.pass_obj
-def doctor(setting: Setting, buy_one: bool, out: Path) -> int:
+def doctor(setting: CliContext, buy_one: bool, out: Path) -> int:
     """Check the stack, the key, the wallet and the model, one line each with what to do."""
     found: list[Finding] = []
 
@@ -278,7 +278,12 @@ def _bought(deployment: Deployment, out: Path) -> Finding:
     photo = Photo(SAMPLE, f"backdrop-doctor/{uuid4().hex[:8]}.jpg", {"prompt": PROMPT})
     job = upload(deployment, photo)
     over: list[Record] = []
-    follow(deployment, [job], lambda ended, _: over.extend(ended), settings.gateway_timeout_seconds + PATIENCE_SECONDS)
+    follow(
+        deployment,
+        [job],
+        lambda ended, _: over.extend(ended),
+        settings.gateway_timeout_seconds + MAX_INLINE_WAIT_SECONDS,
+    )
     if not over:
         return Finding(
             _ONE, "fault", f"{photo.key} is not back yet", "Look at `backdrop status backdrop-doctor/` again."

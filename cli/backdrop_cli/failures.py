@@ -13,7 +13,7 @@ from backdrop.events_in import from_message
 from backdrop.upload import Job
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.forecast import in_words, offer
-from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.options import CliContext, common, spending
 from backdrop_cli.page import counted
 from backdrop_cli.progress import bar, side_by_side
 from backdrop_cli.uploads import asks_for, records_of
@@ -131,7 +131,7 @@ def _wanted(letter: Letter, keys: tuple[str, ...], reason: str | None) -> bool:
 
 @contextmanager
 def _read(
-    setting: Setting, keys: tuple[str, ...], reason: str | None
+    setting: CliContext, keys: tuple[str, ...], reason: str | None
 ) -> Iterator[tuple[list[Letter], Callable[[Letter], None], bool]]:
     """The wanted letters, how to say that one has gone, and whether there are more that somebody else looks at.
 
@@ -178,7 +178,7 @@ _REASON = click.option("--reason", metavar="CODE", type=click.Choice(sorted(ADVI
 @_REASON
 @common
 @click.pass_obj
-def failures(setting: Setting, keys: tuple[str, ...], reason: str | None) -> int:
+def failures(setting: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
     """Show what failed and why, whether it was billed, and what to do."""
     with _read(setting, keys, reason) as (letters, _, are_there_more):
         shown = [_shown(letter) for letter in letters]
@@ -202,7 +202,7 @@ def _shown(letter: Letter) -> str:
 @spending
 @common
 @click.pass_obj
-def resume(setting: Setting, keys: tuple[str, ...], reason: str | None) -> int:
+def resume(setting: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
     """Try failed uploads again, all or those that are named. Only what was not paid is bought."""
     deployment = setting.deployment
     with _read(setting, keys, reason) as (letters, went, _):

@@ -7,7 +7,7 @@ from typing import Any
 
 from backdrop.clock import utc_day
 from backdrop.gateway import ORIGIN_NOT_REACHED, plain_name, says_no_money
-from backdrop.pace import HEADROOM, PACE_ID
+from backdrop.rate_limiter import HEADROOM, PACE_ID
 from backdrop.settings import Settings
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.page import counted, dollars
@@ -48,7 +48,7 @@ class PaceNow:
 
     bought_today: int
     """Images bought or reserved in this UTC day."""
-    line_ends_at: float
+    queue_ends_at: float
     """When the last of those that stand in line has its turn."""
     paused_since: float | None = None
     pause_reason: str = ""
@@ -111,7 +111,7 @@ def pace_now(deployment: Deployment) -> PaceNow:
     is_today = item.get("day", {}).get("S") == utc_day(deployment.clock.now())
     return PaceNow(
         bought_today=number("images") if is_today else 0,
-        line_ends_at=number("line_end") / 1e6,
+        queue_ends_at=number("queue_tail") / 1e6,
         paused_since=number("paused_since") / 1e6 if "paused_since" in item else None,
         pause_reason=item.get("pause_reason", {}).get("S", ""),
         probe_at=number("probe_at") / 1e6,
@@ -154,7 +154,7 @@ def offer(deployment: Deployment, calls: int, images: int) -> Quote:
     own = quote(deployment.settings, calls, images, pace.bought_today, now)
     return replace(
         own,
-        seconds=own.seconds + max(0.0, pace.line_ends_at - now),
+        seconds=own.seconds + max(0.0, pace.queue_ends_at - now),
         blocked=pace.refusal_in_words if pace.is_blocked else "",
     )
 

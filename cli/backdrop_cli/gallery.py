@@ -14,12 +14,12 @@ import click
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
 from backdrop.upload import Job, Record, has_dot_segment
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import Setting, common
+from backdrop_cli.options import CliContext, common
 from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
 from backdrop_cli.progress import bar, streamed
 from backdrop_cli.uploads import Stage, prefix_of, seen
@@ -41,7 +41,7 @@ def prompt_of(
     of_the_prompt = {name: value for name, value in metadata.items() if name in ("prompt", "prompt-b64")}
     try:
         prompt = read_request(of_the_prompt, folder_prompt, default_prompt, missing).prompt
-    except Rejected:
+    except PermanentFailure:
         return None
     sent = record.prompt_sha256
     return prompt if sent in (None, hashlib.sha256(prompt.encode()).hexdigest()) else None
@@ -55,7 +55,7 @@ def failure_of(record: Record) -> str:
     return f"{code}: {message} ({_BILLED.get(record.reason.get('billed', ''), 'perhaps billed')})"
 
 
-class Looker:
+class GalleryBuilder:
     """Looks at uploads; `side` is that of the pictures, see `embedded`."""
 
     def __init__(self, deployment: Deployment, side: int) -> None:
@@ -133,7 +133,7 @@ def _written(path: Path) -> Iterator[TextIO]:
         raise click.FileError(str(path), error.strerror) from None
 
 
-def _look(setting: Setting, prefix: str) -> tuple[list[tuple[Job, Record]], Counter[Stage]]:
+def _look(setting: CliContext, prefix: str) -> tuple[list[tuple[Job, Record]], Counter[Stage]]:
     """The uploads that are done or failed, by key, and how many of the others are how far."""
     over: list[tuple[Job, Record]] = []
     others: Counter[Stage] = Counter()
@@ -147,8 +147,8 @@ def _look(setting: Setting, prefix: str) -> tuple[list[tuple[Job, Record]], Coun
     return over, others
 
 
-def _write(setting: Setting, over: list[tuple[Job, Record]], out: Path, title: str, note: str) -> Totals:
-    looker = Looker(setting.deployment, side_for(sum(1 + len(record.stored) for _, record in over)))
+def _write(setting: CliContext, over: list[tuple[Job, Record]], out: Path, title: str, note: str) -> Totals:
+    looker = GalleryBuilder(setting.deployment, side_for(sum(1 + len(record.stored) for _, record in over)))
     with _written(out) as file, bar(setting.aside, "Fetching", len(over)) as step, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd photos would get into the bar
 
@@ -172,7 +172,7 @@ def _write(setting: Setting, over: list[tuple[Job, Record]], out: Path, title: s
 )
 @common
 @click.pass_obj
-def gallery(setting: Setting, prefix: str, out: Path) -> int:
+def gallery(setting: CliContext, prefix: str, out: Path) -> int:
     """Write a page with before and after, prompt and cost of the uploads under PREFIX, and why others failed.
 
     It is one file with small copies of the pictures in it, and opens without a network.

@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass
-class Setting:
+class CliContext:
     """The options that commands share; the common ones can stand before or behind a command's name."""
 
     stack: str = "backdrop"
@@ -53,7 +53,7 @@ class Setting:
         else:
             for each in shown:
                 if isinstance(each, str):
-                    self.out.print(harmless(each), soft_wrap=True)
+                    self.out.print(printable(each), soft_wrap=True)
                 else:
                     self.out.print(each)
 
@@ -67,17 +67,17 @@ class Setting:
 
     def remark(self, text: str) -> None:
         """Something on the side, which no script waits for."""
-        self.aside.print(harmless(text), soft_wrap=True)
+        self.aside.print(printable(text), soft_wrap=True)
 
 
-def harmless(text: str) -> str:
+def printable(text: str) -> str:
     """Without what a terminal would obey: keys and the gateway's words are somebody else's."""
     return "".join("�" if unicodedata.category(each) == "Cc" and each != "\n" else each for each in text)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     name = parameter.name or ""
-    setting = context.ensure_object(Setting)
+    setting = context.ensure_object(CliContext)
     source = context.get_parameter_source(name)
     if source is ParameterSource.COMMANDLINE or (value and getattr(setting, name) is None):  # the latter: environment
         setattr(setting, name, value)
@@ -105,11 +105,11 @@ def spending(command: Command) -> Command:
         "--ask-above-usd",
         type=click.FloatRange(0),
         metavar="USD",
-        help=f"Ask before buying for more than this.  [default: {Setting.ask_above_usd:g}]",
+        help=f"Ask before buying for more than this.  [default: {CliContext.ask_above_usd:g}]",
     )(command)
     return _shared(
         "--ask-above-images",
         type=click.IntRange(0),
         metavar="N",
-        help=f"Ask before buying more than this.  [default: {Setting.ask_above_images}]",
+        help=f"Ask before buying more than this.  [default: {CliContext.ask_above_images}]",
     )(command)

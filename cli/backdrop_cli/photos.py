@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
 from backdrop.request import clean_prompt, read_request
 from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES, RESULT_SUFFIX
@@ -181,7 +181,7 @@ def _metadata(prompt: str, options: dict[str, str]) -> dict[str, str]:
         metadata |= {"prompt": prompt} if plain else {"prompt-b64": base64.b64encode(prompt.encode()).decode()}
     try:
         read_request(metadata, lambda: "", "to be found in the bucket")
-    except Rejected as rejected:
+    except PermanentFailure as rejected:
         raise click.UsageError(f"{rejected.message}.") from None
     if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         raise click.UsageError(

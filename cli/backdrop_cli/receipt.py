@@ -12,7 +12,7 @@ import click
 from backdrop.clock import iso_time
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import Setting, common
+from backdrop_cli.options import CliContext, common
 from backdrop_cli.page import counted, dollars
 
 COLUMNS = (
@@ -64,7 +64,7 @@ def _as_text(value: Any) -> Any:
 )
 @common
 @click.pass_obj
-def receipt(setting: Setting, key: str | None, since: datetime | None) -> None:
+def receipt(setting: CliContext, key: str | None, since: datetime | None) -> None:
     """List what was bought: for the upload KEY, since a day, or all. CSV, or with --json a JSON array.
 
     An upload that was replaced or deleted since is listed, too, for 400 days. `unsettled_images` may have been charged

@@ -15,7 +15,7 @@ from backdrop.clock import iso_time
 from backdrop.reconcile import OLDEST_SECONDS
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
-from backdrop_cli.options import Setting, common
+from backdrop_cli.options import CliContext, common
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.uploads import WAITS, Stage, last_failure, prefix_of, seen, still_to_buy, waits_for
 
@@ -68,7 +68,7 @@ def tally(deployment: Deployment, prefix: str, pace: PaceNow) -> Tally:
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until everything is done or failed.")
 @common
 @click.pass_obj
-def status(setting: Setting, prefix: str, watch: bool) -> None:
+def status(setting: CliContext, prefix: str, watch: bool) -> None:
     """Show how far the uploads under PREFIX are."""
     deployment = setting.deployment
     prefix = prefix_of(deployment, prefix)
@@ -91,7 +91,7 @@ def _look(deployment: Deployment, prefix: str) -> tuple[dict[str, Any], Renderab
     counts, now = tally(deployment, prefix, pace), deployment.clock.now()
     left = quote(deployment.settings, counts.calls_left, counts.images_left, pace.bought_today, now)
     if prefix and left.calls:  # others may stand before them
-        left = replace(left, seconds=max(left.seconds, pace.line_ends_at - now))
+        left = replace(left, seconds=max(left.seconds, pace.queue_ends_at - now))
     return _data(deployment, counts, pace, left, now), _shown(deployment, counts, pace, left, now)
 
 

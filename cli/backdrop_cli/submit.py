@@ -13,7 +13,7 @@ import click
 from botocore.exceptions import ClientError, HTTPClientError
 
 from backdrop.aws_errors import status_of
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.reconcile import enqueue
 from backdrop.request import MAX_IMAGES
 from backdrop.storage import identity
@@ -22,7 +22,7 @@ from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import fetch, follow
 from backdrop_cli.forecast import PaceNow, in_words, offer
-from backdrop_cli.options import Setting, common, spending
+from backdrop_cli.options import CliContext, common, spending
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.photos import Found, Photo, find
 from backdrop_cli.progress import bar, side_by_side
@@ -108,7 +108,7 @@ class Submitted:
 @common
 @click.pass_obj
 def submit(
-    setting: Setting,
+    setting: CliContext,
     photos: tuple[Path, ...],
     prompt: str | None,
     n: int | None,
@@ -185,7 +185,7 @@ def _check_prompts(deployment: Deployment, photos: list[Photo]) -> None:
     for photo in photos:
         try:
             has_one = photo.has_prompt or deployment.prompts.find(deployment.settings.input_bucket, photo.key)
-        except Rejected as rejected:
+        except PermanentFailure as rejected:
             raise click.UsageError(f"In the bucket, {rejected.message}.") from None
         if not has_one:
             raise click.UsageError(
@@ -264,7 +264,7 @@ def _put(deployment: Deployment, photo: Photo, replaces: Job | None) -> Job:
     return deployment.storage.resolve(Job(bucket, photo.key, version_id, answer["ETag"].strip('"')))
 
 
-def _send(setting: Setting, deployment: Deployment, missing: list[Submitted], begun: dict[str, Submitted]) -> None:
+def _send(setting: CliContext, deployment: Deployment, missing: list[Submitted], begun: dict[str, Submitted]) -> None:
     """Begin what is missing; `begun` has by key what is, also after an interruption."""
 
     def begin(each: Submitted) -> None:
@@ -281,7 +281,7 @@ def _with_records(deployment: Deployment, submitted: list[Submitted]) -> list[Su
     return [replace(each, record=known.get(each.job.id) if each.job else None, seen_at=now) for each in submitted]
 
 
-def _say_what_is_there(setting: Setting, submitted: list[Submitted]) -> None:
+def _say_what_is_there(setting: CliContext, submitted: list[Submitted]) -> None:
     there = Counter(each.status for each in submitted if not each.is_missing)
     unnoticed = sum(each.is_missing and each.job is not None for each in submitted)
     if unnoticed:
@@ -295,7 +295,9 @@ def _say_what_is_there(setting: Setting, submitted: list[Submitted]) -> None:
         setting.remark(f"Failed before: {counted(there[Stage.FAILED], 'photo')}. `backdrop resume` tries them again.")
 
 
-def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted], out: Path | None) -> list[Submitted]:
+def _waited(
+    setting: CliContext, deployment: Deployment, submitted: list[Submitted], out: Path | None
+) -> list[Submitted]:
     """Everything to its end, with the results downloaded as they come."""
     by_id = {each.job.id: each for each in submitted if each.job}
     with bar(setting.aside, "Waiting", len(by_id)) as step, ThreadPoolExecutor(THREADS) as pool:
@@ -324,7 +326,7 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
     return [by_id.get(each.job.id, each) if each.job else each for each in submitted]
 
 
-def _report(setting: Setting, submitted: list[Submitted], found: Found, out: Path | None, waited: bool) -> int:
+def _report(setting: CliContext, submitted: list[Submitted], found: Found, out: Path | None, waited: bool) -> int:
     uploaded = sum(each.is_new for each in submitted)
     bought = sum(float(each.record.cost_usd or 0) for each in submitted if each.is_new and each.record)
     results = [path for each in submitted for path in each.results]

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import click
 
-from backdrop.errors import Rejected, Superseded
+from backdrop.errors import PermanentFailure, Superseded
 from backdrop.inspection import inspect
 from backdrop.storage import Listed
 from backdrop.upload import Job, Record, State
@@ -31,7 +31,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class UploadView:
     """A current object of the input bucket, with its record if there is one."""
 
     listed: Listed
@@ -60,7 +60,7 @@ def waits_for(record: Record, pace: PaceNow, daily_limit: int, now: float) -> st
         return "pause"
     if 0 < daily_limit < pace.bought_today + still_to_buy(record):
         return "daily_limit"
-    if record.turn_at > now:
+    if record.queue_position > now:
         return "slot"
     return "retry" if record.history else "look"
 
@@ -96,7 +96,7 @@ def asks_for(deployment: Deployment, job: Job) -> tuple[int, str]:
     """How many images a new call for an upload buys, or 0 and why there will be none; as the functions look at it."""
     try:
         _, request = inspect(job, deployment.storage, deployment.prompts, deployment.settings)
-    except Rejected as rejected:
+    except PermanentFailure as rejected:
         return 0, rejected.code
     except Superseded:
         return 0, _GONE
@@ -116,7 +116,7 @@ def prefix_of(deployment: Deployment, place: str) -> str:
     return prefix
 
 
-def seen(deployment: Deployment, prefix: str) -> Iterator[Seen]:
+def seen(deployment: Deployment, prefix: str) -> Iterator[UploadView]:
     """All uploads under `prefix`, a page of the listing at a time; folder markers and the like left out."""
     bucket = deployment.settings.input_bucket
     cursor: dict[str, str] | None = None
@@ -127,7 +127,7 @@ def seen(deployment: Deployment, prefix: str) -> Iterator[Seen]:
         now = deployment.clock.now()
         for upload in page:
             record = known.get(upload.job.id)
-            yield Seen(upload, record, stage_of(record, now))
+            yield UploadView(upload, record, stage_of(record, now))
         if cursor is None:
             return
 

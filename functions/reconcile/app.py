@@ -5,10 +5,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from backdrop.handling import ends_at, new_owner
+from backdrop.bootstrap import get_services, prepare
+from backdrop.invocation import ends_at, new_owner
 from backdrop.log import logger
 from backdrop.reconcile import reconcile
-from backdrop.wiring import app, prepare
 
 prepare()
 
@@ -16,5 +16,5 @@ prepare()
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Look for lost uploads; the answer counts what was listed, recent and enqueued."""
-    it = app()
-    return asdict(reconcile(it, new_owner(context), ends_at(context, it)))
+    services = get_services()
+    return asdict(reconcile(services, new_owner(context), ends_at(context, services)))

@@ -4,11 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from backdrop.bootstrap import get_services, prepare
 from backdrop.events_in import from_event
-from backdrop.handling import ends_at, new_owner, summary, try_again_in
+from backdrop.invocation import ends_at, new_owner, summary, try_again_in
 from backdrop.log import logger
 from backdrop.process import dead_letter_malformed, identified, run
-from backdrop.wiring import app, prepare
 
 prepare()
 
@@ -19,19 +19,19 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
     An exception sends the whole event to RetryQueue (OnFailure), so a message that can't be sent is raised.
     """
-    it = app()
-    decoded = from_event(event, it.settings.input_bucket)
+    services = get_services()
+    decoded = from_event(event, services.settings.input_bucket)
     for malformed in decoded.malformed:
-        dead_letter_malformed(malformed, it)
+        dead_letter_malformed(malformed, services)
     outcomes = []
     for job in decoded.jobs:
         try:
-            job = identified(job, it)
-            outcome = run(job, it, new_owner(context), ends_at(context, it))
+            job = identified(job, services)
+            outcome = run(job, services, new_owner(context), ends_at(context, services))
         except Exception as error:
-            it.queues.retry(job, try_again_in(error, it, 0))
+            services.queues.retry(job, try_again_in(error, services, 0))
             continue
         if outcome.due_at is not None:
-            it.queues.retry(outcome.job, outcome.due_at - it.clock.now())
+            services.queues.retry(outcome.job, outcome.due_at - services.clock.now())
         outcomes.append(outcome)
     return summary(outcomes)

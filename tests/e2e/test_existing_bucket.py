@@ -6,7 +6,7 @@ from typing import Any
 
 from backdrop.upload import Job
 from tests.e2e.deployed import Deployed, Mailbox, another
-from tests.integration.world import eventbridge_event
+from tests.integration.harness import eventbridge_event
 from tools.local_stack import until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "headphones.jpg").read_bytes()

@@ -13,7 +13,7 @@ import pytest
 
 from backdrop.upload import Job
 from tests.e2e.deployed import Deployed
-from tests.integration.world import s3_event
+from tests.integration.harness import s3_event
 from tools.local_stack import LocalStack, until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes()

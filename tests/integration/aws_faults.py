@@ -11,7 +11,7 @@ from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import MockRawResponse
 
 from tests.integration.conftest import SharedSession
-from tests.integration.world import World
+from tests.integration.harness import Harness
 
 Asked = Callable[[Any], bool]
 """Of a request that is about to be sent: `url`, `headers`, `method`."""
@@ -26,7 +26,7 @@ class Fault:
 
 @contextmanager
 def refusing(
-    world: World,
+    world: Harness,
     operation: str,
     code: str,
     status: int,

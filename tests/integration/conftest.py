@@ -19,12 +19,12 @@ from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
 from PIL import Image, ImageDraw
 
-from backdrop import wiring
+from backdrop import bootstrap
 from backdrop.settings import Settings
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import Setting
-from tests.integration.world import INPUT, KEY_PARAMETER, OUTPUT, TABLE, MovedClock, World
+from backdrop_cli.options import CliContext
+from tests.integration.harness import INPUT, KEY_PARAMETER, OUTPUT, TABLE, Harness, MovedClock
 from tools.stand_in_gateway.server import GatewayControl, running_gateway
 
 Run = Callable[..., Any]
@@ -104,19 +104,19 @@ def environment(aws: str, gateway: GatewayControl, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) -> Iterator[World]:
+def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) -> Iterator[Harness]:
     httpx.post(f"{aws}/moto-api/reset").raise_for_status()
     gateway.reset()
     gateway.settings(image_pixels=20_000)
-    environment.setattr(wiring, "Clock", MovedClock)
-    environment.setattr(wiring, "boto3", SimpleNamespace(Session=SharedSession))
-    wiring.app.cache_clear()
-    yield World(aws, gateway)
-    wiring.app.cache_clear()
+    environment.setattr(bootstrap, "Clock", MovedClock)
+    environment.setattr(bootstrap, "boto3", SimpleNamespace(Session=SharedSession))
+    bootstrap.get_services.cache_clear()
+    yield Harness(aws, gateway)
+    bootstrap.get_services.cache_clear()
 
 
 @pytest.fixture
-def deployment(world: World) -> Deployment:
+def deployment(world: Harness) -> Deployment:
     """As if the stack were deployed: moto has no CloudFormation that would make it."""
     deployment = Deployment("backdrop")
     deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
@@ -129,7 +129,7 @@ def run(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object, code: int = 0) -> Any:
-        setting = Setting()
+        setting = CliContext()
         setting.__dict__["deployment"] = deployment
         done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=setting, standalone_mode=False)
         if isinstance(done.exception, click.ClickException):

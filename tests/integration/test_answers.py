@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import picture
+from tests.integration.harness import TABLE, Harness, Killed
 from tests.integration.test_results import fail_put
-from tests.integration.world import TABLE, Killed, World
 
 PNG = picture("PNG")
 TEXT = base64.b64encode(PNG).decode()
@@ -24,14 +24,14 @@ def answer(body: bytes | str, status: int = 200) -> dict[str, Any]:
     return {"kind": "answer", "text": body if isinstance(body, str) else body.decode("latin-1"), "status": status}
 
 
-def assert_stored_once(world: World, *keys: str) -> None:
+def assert_stored_once(world: Harness, *keys: str) -> None:
     """Stored under these keys, paid by one call, and nothing else of it anywhere."""
     assert list(world.outputs()) == list(keys)
     assert world.dead_letters() == world.waiting() == []
     assert len(world.gateway.calls()) == 1
 
 
-def kept_answer(world: World) -> dict[str, Any] | None:
+def kept_answer(world: Harness) -> dict[str, Any] | None:
     """The ledger's item with an answer that held no image."""
     items = world.dynamodb.scan(TableName=TABLE)["Items"]
     kept: list[dict[str, Any]] = [item for item in items if "answer" in item]
@@ -57,7 +57,9 @@ def kept_answer(world: World) -> dict[str, Any] | None:
         pytest.param(PNG, id="the picture itself"),
     ],
 )
-def test_row_65_an_inline_image_is_stored_however_it_is_wrapped(world: World, photo: bytes, body: bytes | str) -> None:
+def test_row_65_an_inline_image_is_stored_however_it_is_wrapped(
+    world: Harness, photo: bytes, body: bytes | str
+) -> None:
     """Cases: base64 that decoders refuse; picture inside `url`."""
     world.gateway.faults([answer(body)])
 
@@ -77,7 +79,7 @@ def test_row_65_an_inline_image_is_stored_however_it_is_wrapped(world: World, ph
         pytest.param('{"data": [{"image_url": {"url": "{link}"}}]}', id="image_url"),
     ],
 )
-def test_row_65_a_link_is_followed_however_it_is_wrapped(world: World, photo: bytes, body: str) -> None:
+def test_row_65_a_link_is_followed_however_it_is_wrapped(world: Harness, photo: bytes, body: str) -> None:
     world.gateway.faults([answer(body)])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -85,7 +87,7 @@ def test_row_65_a_link_is_followed_however_it_is_wrapped(world: World, photo: by
     assert_stored_once(world, "a.jpg.png")
 
 
-def test_row_65_a_path_leads_to_the_gateways_own_origin(world: World, photo: bytes) -> None:
+def test_row_65_a_path_leads_to_the_gateways_own_origin(world: Harness, photo: bytes) -> None:
     world.upload("first.jpg", photo, prompt="wood")
     [fetch] = world.gateway.fetches()
     world.gateway.faults([{"kind": "link", "url": f"/media/{fetch['name']}"}])
@@ -97,7 +99,7 @@ def test_row_65_a_path_leads_to_the_gateways_own_origin(world: World, photo: byt
     assert outputs["a.jpg.png"]["Body"] == outputs["first.jpg.png"]["Body"]
 
 
-def test_a_201_with_an_image_is_an_answer(world: World, photo: bytes) -> None:
+def test_a_201_with_an_image_is_an_answer(world: Harness, photo: bytes) -> None:
     world.gateway.faults([answer(f'{{"data": [{LINKED}]}}', 201)])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -107,7 +109,7 @@ def test_a_201_with_an_image_is_an_answer(world: World, photo: bytes) -> None:
 
 @pytest.mark.parametrize("body", [f"[{ENTRY}, {LINKED}]", f"[{LINKED}, {ENTRY}]"], ids=["inline first", "link first"])
 def test_row_65_links_and_inline_images_of_one_answer_are_stored_in_their_order(
-    world: World, photo: bytes, body: str
+    world: Harness, photo: bytes, body: str
 ) -> None:
     world.gateway.faults([answer(body)])
 
@@ -123,7 +125,7 @@ def test_row_65_links_and_inline_images_of_one_answer_are_stored_in_their_order(
 
 @pytest.mark.parametrize("body", [f"[{ENTRY}, {LINKED}]", f"[{LINKED}, {ENTRY}]"], ids=["inline first", "link first"])
 def test_a_link_beside_a_stored_inline_image_is_fetched_later_without_another_call(
-    world: World, photo: bytes, body: str
+    world: Harness, photo: bytes, body: str
 ) -> None:
     world.gateway.faults([answer(body), {"where": "media", "kind": "status", "status": 503, "times": 2}])
 
@@ -135,7 +137,7 @@ def test_a_link_beside_a_stored_inline_image_is_fetched_later_without_another_ca
 
 
 def test_a_mixed_answer_that_a_crash_swallowed_is_asked_for_again(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.faults([answer(f"[{LINKED}, {ENTRY}]")])
     real = world.app.storage.store
@@ -155,7 +157,7 @@ def test_a_mixed_answer_that_a_crash_swallowed_is_asked_for_again(
 
 
 def test_a_link_of_a_mixed_answer_that_can_not_be_stored_is_stored_later_without_another_call(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.faults([answer(f"[{LINKED}, {ENTRY}]")])
     real = world.app.results.fetch
@@ -176,7 +178,7 @@ def test_a_link_of_a_mixed_answer_that_can_not_be_stored_is_stored_later_without
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_row_43_half_a_picture_is_fetched_again(world: World, photo: bytes, kind: str) -> None:
+def test_row_43_half_a_picture_is_fetched_again(world: Harness, photo: bytes, kind: str) -> None:
     """Cases: half a picture. Its answer has no Content-Length, and simply ends."""
     world.gateway.settings(image_format=kind)
     world.gateway.faults([{"where": "media", "kind": "half", "times": 2}])
@@ -193,7 +195,7 @@ def test_row_43_half_a_picture_is_fetched_again(world: World, photo: bytes, kind
 
 
 def test_row_43_a_connection_that_closes_in_the_middle_of_a_picture_without_a_length(
-    world: World, photo: bytes
+    world: Harness, photo: bytes
 ) -> None:
     """Cases: half a picture, as HTTP/1.0 sends it."""
     half = PNG[: len(PNG) // 2].decode("latin-1")
@@ -206,7 +208,7 @@ def test_row_43_a_connection_that_closes_in_the_middle_of_a_picture_without_a_le
     assert_stored_once(world, "a.jpg.png")
 
 
-def test_row_43_a_picture_that_stays_cut_is_given_up_after_its_24_hours(world: World, photo: bytes) -> None:
+def test_row_43_a_picture_that_stays_cut_is_given_up_after_its_24_hours(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"where": "media", "kind": "half", "times": 0}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -219,7 +221,7 @@ def test_row_43_a_picture_that_stays_cut_is_given_up_after_its_24_hours(world: W
     assert world.charged() == 1
 
 
-def test_half_an_inline_picture_is_not_stored_and_not_paid_again(world: World, photo: bytes) -> None:
+def test_half_an_inline_picture_is_not_stored_and_not_paid_again(world: Harness, photo: bytes) -> None:
     """The gateway would answer a replay with the same bytes, or charge it anew: people decide."""
     world.gateway.faults([answer(json.dumps({"data": [{"b64_json": base64.b64encode(PNG[:-20]).decode()}]}))])
 
@@ -248,7 +250,7 @@ def test_half_an_inline_picture_is_not_stored_and_not_paid_again(world: World, p
 )
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_row_28_an_error_in_a_200_is_in_the_letter_and_in_the_log_and_kept_as_it_came(
-    world: World, photo: bytes, body: dict[str, Any], compress: Any, caplog: pytest.LogCaptureFixture
+    world: Harness, photo: bytes, body: dict[str, Any], compress: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Cases: error in a 200."""
     text = json.dumps(body | {"echo": "a secret garden"}).encode()
@@ -270,7 +272,7 @@ def test_row_28_an_error_in_a_200_is_in_the_letter_and_in_the_log_and_kept_as_it
     assert [record.id for record in world.app.ledger.all()] == [job.id], "receipts don't see it"
 
 
-def test_row_28_of_a_large_answer_without_an_image_the_start_is_kept(world: World, photo: bytes) -> None:
+def test_row_28_of_a_large_answer_without_an_image_the_start_is_kept(world: Harness, photo: bytes) -> None:
     page = "<!doctype html>" + "x" * 500_000
     world.gateway.faults([answer(page)])
 
@@ -281,7 +283,7 @@ def test_row_28_of_a_large_answer_without_an_image_the_start_is_kept(world: Worl
     assert kept["answer"]["B"] == page.encode()[: 64 * 1024]
 
 
-def test_row_63_words_in_a_200_repeat_no_key_no_link_and_no_prompt(world: World, photo: bytes) -> None:
+def test_row_63_words_in_a_200_repeat_no_key_no_link_and_no_prompt(world: Harness, photo: bytes) -> None:
     said = f"Key {world.gateway.key} may not fetch https://photos.test/a.jpg?sig=5f1e for a secret garden at dawn"
     world.gateway.faults([answer(json.dumps({"error": {"message": said, "code": world.gateway.key}}))])
 
@@ -294,7 +296,7 @@ def test_row_63_words_in_a_200_repeat_no_key_no_link_and_no_prompt(world: World,
 
 
 def test_an_answer_that_can_not_be_kept_changes_nothing(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any) -> None:
         raise world.dynamodb.exceptions.ProvisionedThroughputExceededException({"Error": {}}, "PutItem")
@@ -307,7 +309,7 @@ def test_an_answer_that_can_not_be_kept_changes_nothing(
     assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["no_image_returned"]
 
 
-def test_an_upload_that_is_answered_with_an_image_has_no_answer_kept(world: World, photo: bytes) -> None:
+def test_an_upload_that_is_answered_with_an_image_has_no_answer_kept(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
 
     assert kept_answer(world) is None

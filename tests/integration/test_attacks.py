@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests.integration.harness import INPUT, Harness, eventbridge_event
 from tests.integration.test_interleavings import until_midnight
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.test_results import fail_put
-from tests.integration.world import INPUT, World, eventbridge_event
 
 # Money
 
 
 def test_answers_that_get_lost_for_hours_are_not_paid_for_hours_by_a_gateway_that_knows_no_keys(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """Single uploads try whether the gateway is back; each does so a few times, and within the day's limit."""
     environment.setenv("DAILY_IMAGE_LIMIT", "60")
@@ -32,7 +32,7 @@ def test_answers_that_get_lost_for_hours_are_not_paid_for_hours_by_a_gateway_tha
 
 
 def test_replays_that_are_charged_stay_within_the_limit(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "3")
     until_midnight(world, 80000)
@@ -46,7 +46,7 @@ def test_replays_that_are_charged_stay_within_the_limit(
 
 
 def test_inline_images_that_can_not_be_stored_are_asked_for_max_attempts_times(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.settings(honours_idempotency_keys=False, answer="b64_json")
     fail_put(world, monkeypatch, "AccessDenied", 403, times=10**9)
@@ -60,7 +60,7 @@ def test_inline_images_that_can_not_be_stored_are_asked_for_max_attempts_times(
 
 @pytest.mark.parametrize("route", ["generations", "edits-multipart"])
 def test_a_call_is_not_repeated_when_the_gateway_may_have_forgotten_its_key(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, route: str
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, route: str
 ) -> None:
     """Its answer got lost, then the wallet was empty over a weekend."""
     environment.setenv("GATEWAY_ROUTE", route)
@@ -77,7 +77,7 @@ def test_a_call_is_not_repeated_when_the_gateway_may_have_forgotten_its_key(
 
 
 def test_calls_that_leave_after_midnight_count_against_the_new_day(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
     environment.setenv("REQUESTS_PER_MINUTE", "60")
@@ -101,7 +101,7 @@ def test_calls_that_leave_after_midnight_count_against_the_new_day(
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_an_upload_that_alone_is_answered_403_does_not_hold_up_the_others_for_ever(
-    world: World, photo: bytes, status: int
+    world: Harness, photo: bytes, status: int
 ) -> None:
     """As a gateway's moderation may do."""
     world.gateway.faults([{"kind": "status", "status": status, "times": 0, "match": "celebrity"}])
@@ -122,7 +122,7 @@ def test_an_upload_that_alone_is_answered_403_does_not_hold_up_the_others_for_ev
 
 
 def test_a_prompt_can_not_bring_form_fields_of_its_own(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """Whoever uploads knows the upload's id, and so its idempotency key."""
     environment.setenv("GATEWAY_ROUTE", "edits-multipart")
@@ -138,7 +138,7 @@ def test_a_prompt_can_not_bring_form_fields_of_its_own(
 # Results
 
 
-def test_an_upload_that_is_current_again_gets_its_result_stored(world: World, photo: bytes) -> None:
+def test_an_upload_that_is_current_again_gets_its_result_stored(world: Harness, photo: bytes) -> None:
     first = world.put("a.jpg", photo, prompt="wood")
     world.advance(5)
     second = world.upload("a.jpg", photo, prompt="snow")
@@ -152,7 +152,7 @@ def test_an_upload_that_is_current_again_gets_its_result_stored(world: World, ph
 
 
 @pytest.mark.parametrize("how", ["its successor deleted", "a delete marker removed"])
-def test_the_reconciler_finds_an_upload_that_is_current_again(world: World, photo: bytes, how: str) -> None:
+def test_the_reconciler_finds_an_upload_that_is_current_again(world: Harness, photo: bytes, how: str) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     if how == "its successor deleted":
         version = world.put("a.jpg", b"", prompt="oops").version_id
@@ -168,7 +168,7 @@ def test_the_reconciler_finds_an_upload_that_is_current_again(world: World, phot
 
 
 def test_a_multipart_upload_that_began_before_a_put_and_ended_after_it_has_the_last_word(
-    world: World, photo: bytes
+    world: Harness, photo: bytes
 ) -> None:
     """In a bucket without versions; S3 dates it by its beginning."""
     world.event = eventbridge_event
@@ -190,7 +190,7 @@ def test_a_multipart_upload_that_began_before_a_put_and_ended_after_it_has_the_l
 # The gateway's words
 
 
-def test_a_long_word_in_an_error_does_not_hold_the_worker_up(world: World, photo: bytes) -> None:
+def test_a_long_word_in_an_error_does_not_hold_the_worker_up(world: Harness, photo: bytes) -> None:
     """It took 20 seconds of a whole CPU for the 60,000 characters that fit."""
     body = json.dumps({"error": {"message": "a" * 60_000}})
     world.gateway.faults([{"kind": "status", "status": 503, "body": body}])

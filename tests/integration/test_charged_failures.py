@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.harness import Harness
 from tests.integration.test_interleavings import pace_item, until_midnight
-from tests.integration.world import World
 
 HTML = "<html><head><title>504 Gateway Time-out</title></head></html>"
 
@@ -19,7 +19,7 @@ def charged_behind(status: int, **more: Any) -> dict[str, Any]:
     return {"kind": "status_after_charge", "status": status, **more}
 
 
-def the_reason(world: World) -> dict[str, Any]:
+def the_reason(world: Harness) -> dict[str, Any]:
     [letter] = world.dead_letters()
     reason: dict[str, Any] = letter["reason"]
     return reason
@@ -28,7 +28,7 @@ def the_reason(world: World) -> dict[str, Any]:
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 505, 520, 524])
 @pytest.mark.parametrize("body", [None, HTML], ids=["documented", "HTML"])
 def test_row_19_a_charge_behind_a_failure_is_not_paid_again(
-    world: World, photo: bytes, status: int, body: str | None
+    world: Harness, photo: bytes, status: int, body: str | None
 ) -> None:
     world.gateway.faults([charged_behind(status, body=body, times=2)])
 
@@ -43,7 +43,7 @@ def test_row_19_a_charge_behind_a_failure_is_not_paid_again(
 
 @pytest.mark.parametrize("route", ["edits", "edits-multipart"])
 def test_row_19_so_it_is_on_every_route(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, route: str
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, route: str
 ) -> None:
     environment.setenv("GATEWAY_ROUTE", route)
     world.gateway.faults([charged_behind(504, body=HTML)])
@@ -58,7 +58,7 @@ def test_row_19_so_it_is_on_every_route(
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_charges_behind_failures_never_pass_the_days_limit(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, n: int
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, n: int
 ) -> None:
     """Row 69: before a gateway that knows no keys each call is charged, and reported as failed."""
     environment.setenv("DAILY_IMAGE_LIMIT", "5")
@@ -75,7 +75,7 @@ def test_charges_behind_failures_never_pass_the_days_limit(
 
 
 def test_row_57_calls_that_failed_to_the_end_may_have_been_charged(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("MAX_ATTEMPTS", "3")
     world.gateway.faults([charged_behind(502, times=3)])
@@ -97,7 +97,7 @@ def test_row_57_calls_that_failed_to_the_end_may_have_been_charged(
 
 @pytest.mark.parametrize("tells", [True, False], ids=["by a header", "by the same request id"])
 def test_row_70_a_failure_that_the_gateway_keeps_with_its_key_is_followed_by_a_new_key(
-    world: World, photo: bytes, tells: bool
+    world: Harness, photo: bytes, tells: bool
 ) -> None:
     world.gateway.settings(stores_failures=True, tells_replays=tells)
     world.gateway.faults([{"kind": "status", "status": 500}])
@@ -112,7 +112,7 @@ def test_row_70_a_failure_that_the_gateway_keeps_with_its_key_is_followed_by_a_n
 
 
 def test_after_a_kept_failure_a_refusal_of_the_new_call_does_not_say_that_nothing_was_charged(
-    world: World, photo: bytes
+    world: Harness, photo: bytes
 ) -> None:
     world.gateway.settings(stores_failures=True)
     world.gateway.faults([{"kind": "status", "status": 500}, {"kind": "status", "status": 400}])
@@ -125,7 +125,7 @@ def test_after_a_kept_failure_a_refusal_of_the_new_call_does_not_say_that_nothin
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_under_park_the_gateways_own_failure_is_tried_again(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, status: int
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, status: int
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.faults([{"kind": "status", "status": status, "times": 2}])
@@ -151,7 +151,7 @@ def test_under_park_the_gateways_own_failure_is_tried_again(
     ],
 )
 def test_row_71_under_park_every_other_failure_is_left_to_people(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, status: int, body: str | None
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, status: int, body: str | None
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.settings(honours_idempotency_keys=False)
@@ -165,7 +165,7 @@ def test_row_71_under_park_every_other_failure_is_left_to_people(
 
 
 def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1000")
     until_midnight(world, 80000)
@@ -179,7 +179,7 @@ def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(
     assert world.dead_letters() == []
 
 
-def test_an_outage_of_days_dead_letters_nothing(world: World, photo: bytes) -> None:
+def test_an_outage_of_days_dead_letters_nothing(world: Harness, photo: bytes) -> None:
     """However old a call is: one that was answered with a failure is made again with its key."""
     world.gateway.faults([{"kind": "status", "status": 503, "times": 0}])
     for number in range(3):
@@ -195,7 +195,7 @@ def test_an_outage_of_days_dead_letters_nothing(world: World, photo: bytes) -> N
     assert len(world.outputs()) == 3
 
 
-def test_origin_not_reached_is_bought_once(environment: pytest.MonkeyPatch, world: World, photo: bytes) -> None:
+def test_origin_not_reached_is_bought_once(environment: pytest.MonkeyPatch, world: Harness, photo: bytes) -> None:
     """Row 73. Cases: 522 twice within seconds, then well."""
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     world.gateway.faults([{"kind": "status", "status": 522, "body": HTML, "times": 2}])
@@ -219,7 +219,7 @@ def test_origin_not_reached_is_bought_once(environment: pytest.MonkeyPatch, worl
     ],
 )
 def test_an_account_without_money_pauses_all_calls_whatever_the_status(
-    world: World, photo: bytes, status: int, error: dict[str, Any]
+    world: Harness, photo: bytes, status: int, error: dict[str, Any]
 ) -> None:
     """Row 72. Cases: quota behind a 429. Second opinion: `billing_hard_limit_reached` with 400."""
     body = json.dumps({"error": {"message": "Pay first.", **error}})
@@ -237,7 +237,7 @@ def test_an_account_without_money_pauses_all_calls_whatever_the_status(
     assert world.charged() == len(world.outputs()) == 5
 
 
-def test_a_photo_that_the_gateway_could_not_download_is_tried_again(world: World, photo: bytes) -> None:
+def test_a_photo_that_the_gateway_could_not_download_is_tried_again(world: Harness, photo: bytes) -> None:
     """Row 74. Second opinion: a 400 because the gateway's own fetch of the photo met an error of S3's."""
     body = json.dumps(
         {"error": {"message": "Could not fetch it.", "type": "invalid_request", "code": "invalid_image_url"}}
@@ -251,7 +251,7 @@ def test_a_photo_that_the_gateway_could_not_download_is_tried_again(world: World
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_a_photo_that_the_gateway_never_downloads_is_rejected(world: World, photo: bytes) -> None:
+def test_a_photo_that_the_gateway_never_downloads_is_rejected(world: Harness, photo: bytes) -> None:
     body = json.dumps({"error": {"message": "Could not fetch it.", "code": "file_download_error"}})
     world.gateway.faults([{"kind": "status", "status": 422, "body": body, "times": 0}])
 
@@ -262,7 +262,7 @@ def test_a_photo_that_the_gateway_never_downloads_is_rejected(world: World, phot
     assert len(world.gateway.calls()) == 6
 
 
-def test_two_ledgers_never_share_an_idempotency_key(world: World, photo: bytes) -> None:
+def test_two_ledgers_never_share_an_idempotency_key(world: Harness, photo: bytes) -> None:
     """Row 75: one bucket, two stacks; or a ledger that was made anew over a kept bucket."""
     job = world.upload("a.jpg", photo, prompt="wood")
     world.dynamodb.delete_item(TableName="backdrop-ledger", Key={"id": {"S": job.id}})

@@ -21,29 +21,29 @@ from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.follow import fetch
 from backdrop_cli.forecast import offer
-from backdrop_cli.options import Setting
+from backdrop_cli.options import CliContext
 from backdrop_cli.submit import Submitted
 from tests.integration.conftest import Run
-from tests.integration.world import INPUT, OUTPUT, MovedClock, World, s3_event
+from tests.integration.harness import INPUT, OUTPUT, Harness, MovedClock, s3_event
 
 
-def versions(world: World) -> list[str]:
+def versions(world: Harness) -> list[str]:
     return [entry["VersionId"] for entry in world.s3.list_object_versions(Bucket=INPUT).get("Versions", [])]
 
 
-def current(world: World, key: str = "photos/red.jpg") -> Job:
+def current(world: Harness, key: str = "photos/red.jpg") -> Job:
     found = world.s3.head_object(Bucket=INPUT, Key=key)
     return Job(INPUT, key, found["VersionId"], found["ETag"].strip('"'), found["ContentLength"])
 
 
-def submitted_and_done(run: Run, world: World, *more: object) -> Any:
+def submitted_and_done(run: Run, world: Harness, *more: object) -> Any:
     run("submit", "photos", "--prompt", "snow", *more)
     world.notify(current(world))
     return run("submit", "photos", "--prompt", "snow", "--wait")
 
 
 def test_what_was_submitted_just_like_this_is_not_uploaded_again_and_anything_else_is(
-    run: Run, world: World, red: Path, picture_of: Callable[[str], bytes]
+    run: Run, world: Harness, red: Path, picture_of: Callable[[str], bytes]
 ) -> None:
     same = ("submit", "photos", "--prompt", "snow")
     assert run(*same)["submitted"] == 1
@@ -59,7 +59,7 @@ def test_what_was_submitted_just_like_this_is_not_uploaded_again_and_anything_el
     assert len(versions(world)) == 6
 
 
-def test_bytes_are_known_again_where_the_etag_is_no_md5(run: Run, world: World, red: Path) -> None:
+def test_bytes_are_known_again_where_the_etag_is_no_md5(run: Run, world: Harness, red: Path) -> None:
     """As where a KMS key encrypts the bucket."""
     run("submit", "photos", "--prompt", "snow")
     get_backend("s3")["123456789012"]["aws"].buckets[INPUT].keys["photos/red.jpg"]._etag = "0" * 32
@@ -69,7 +69,7 @@ def test_bytes_are_known_again_where_the_etag_is_no_md5(run: Run, world: World, 
 
 
 def test_a_put_whose_answer_got_lost_makes_no_second_version(
-    run: Run, world: World, red: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, world: Harness, red: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does a second `submit` at the same time: what was looked up a moment ago is no longer true."""
     run("submit", "photos", "--prompt", "snow")
@@ -86,7 +86,7 @@ def test_a_put_whose_answer_got_lost_makes_no_second_version(
 
 @pytest.mark.parametrize("more", [("--prompt", "moss"), ("--prompt", "snow", "--again")])
 def test_a_put_in_place_of_another_whose_answer_got_lost_makes_one_version(
-    run: Run, world: World, red: Path, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+    run: Run, world: Harness, red: Path, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
     """The etag is the same before and after: S3's condition alone would let the second put pass."""
     run("submit", "photos", "--prompt", "snow")
@@ -104,7 +104,7 @@ def test_a_put_in_place_of_another_whose_answer_got_lost_makes_one_version(
 
 
 def test_a_photo_that_was_deleted_since_it_was_looked_at_is_uploaded(
-    run: Run, world: World, red: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, world: Harness, red: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("submit", "photos", "--prompt", "snow")
 
@@ -118,7 +118,7 @@ def test_a_photo_that_was_deleted_since_it_was_looked_at_is_uploaded(
 
 
 def test_a_photo_that_is_current_again_is_taken_up_and_waited_for(
-    run: Run, world: World, red: Path, photo: bytes
+    run: Run, world: Harness, red: Path, photo: bytes
 ) -> None:
     run("submit", "photos", "--prompt", "snow")
     mine = current(world)
@@ -149,7 +149,7 @@ def test_again_interrupted_says_what_it_is_still_for(
         return begun(deployment, submitted)
 
     monkeypatch.setattr(submit_module, "_begun", only_red)
-    setting = Setting()
+    setting = CliContext()
     setting.__dict__["deployment"] = deployment
     done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow", "--again"], obj=setting)
 
@@ -161,7 +161,7 @@ def test_again_interrupted_says_what_it_is_still_for(
 
 @pytest.mark.parametrize(("command", "count"), [(["submit", "photos"], "submitted"), (["backfill"], "enqueued")])
 def test_a_failure_whose_letter_was_never_written_is_taken_up(
-    run: Run, world: World, red: Path, photo: bytes, command: list[str], count: str
+    run: Run, world: Harness, red: Path, photo: bytes, command: list[str], count: str
 ) -> None:
     """Its worker died between the two, more than a day ago."""
     job = world.upload("photos/red.jpg", photo)
@@ -183,7 +183,7 @@ def test_a_failure_whose_letter_was_never_written_is_taken_up(
     assert run("status")["failed"] == 1
 
 
-def test_a_photo_that_is_there_unnoticed_is_enqueued_and_not_uploaded(run: Run, world: World, red: Path) -> None:
+def test_a_photo_that_is_there_unnoticed_is_enqueued_and_not_uploaded(run: Run, world: Harness, red: Path) -> None:
     """Its notification was lost, or it was there before Backdrop was."""
     world.put("photos/red.jpg", red.read_bytes(), prompt="snow")
     assert run("submit", "photos", "--prompt", "snow")["submitted"] == 0, "it is on its way"
@@ -195,7 +195,7 @@ def test_a_photo_that_is_there_unnoticed_is_enqueued_and_not_uploaded(run: Run, 
     assert (len(versions(world)), world.charged()) == (1, 1)
 
 
-def test_backfill_takes_up_an_upload_whose_message_is_lost(run: Run, world: World, photo: bytes) -> None:
+def test_backfill_takes_up_an_upload_whose_message_is_lost(run: Run, world: Harness, photo: bytes) -> None:
     job = world.put("red.jpg", photo, prompt="snow")
     held = world.app.ledger.claim(job, "a worker", 0.0)
     world.app.ledger.release(held, held, world.now())
@@ -213,7 +213,7 @@ def test_backfill_takes_up_an_upload_whose_message_is_lost(run: Run, world: Worl
 
 
 def test_backfill_after_an_interruption_finds_only_the_rest_new(
-    run: Run, world: World, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    run: Run, world: Harness, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(40):
         world.put(f"{number:02}.jpg", photo, prompt="snow")
@@ -237,7 +237,7 @@ def test_backfill_after_an_interruption_finds_only_the_rest_new(
 
 
 def test_what_can_not_be_read_or_can_not_succeed_is_invalid_and_the_rest_is_quoted(
-    run: Run, world: World, photo: bytes, environment: pytest.MonkeyPatch
+    run: Run, world: Harness, photo: bytes, environment: pytest.MonkeyPatch
 ) -> None:
     world.put("red.jpg", photo, prompt="snow", n="3")
     world.put("too many.jpg", photo, prompt="snow", n="8")
@@ -246,7 +246,7 @@ def test_what_can_not_be_read_or_can_not_succeed_is_invalid_and_the_rest_is_quot
     environment.setenv("DAILY_IMAGE_LIMIT", "5")
     deployment = Deployment("backdrop")
     deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    setting = Setting()
+    setting = CliContext()
     setting.__dict__["deployment"] = deployment
 
     found = json.loads(CliRunner().invoke(cli, ["quote", "--json"], obj=setting).stdout)
@@ -255,7 +255,7 @@ def test_what_can_not_be_read_or_can_not_succeed_is_invalid_and_the_rest_is_quot
     assert found["invalid_by_reason"] == {"invalid_option": 1, "unreadable": 1, "missing_prompt": 1}
 
 
-def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: World, photo: bytes) -> None:
+def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: Harness, photo: bytes) -> None:
     world.put("old.jpg", photo, prompt="snow")
     world.advance(2 * 86400)
     world.put("young.jpg", photo, prompt="snow")
@@ -264,12 +264,12 @@ def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: World, p
     assert (found["new"], found["untouched"], found["images_left"]) == (2, 1, 1)
 
 
-def test_status_of_a_folder_knows_of_the_line_before_it(run: Run, world: World, photo: bytes) -> None:
+def test_status_of_a_folder_knows_of_the_line_before_it(run: Run, world: Harness, photo: bytes) -> None:
     world.app.pace.take(0, 0.0)  # an hour of others:
     world.dynamodb.update_item(
         TableName="backdrop-ledger",
         Key={"id": {"S": "pace"}},
-        UpdateExpression="SET line_end = :end",
+        UpdateExpression="SET queue_tail = :end",
         ExpressionAttributeValues={":end": {"N": str(int((world.now() + 3600) * 1_000_000))}},
     )
     world.put("shoes/red.jpg", photo, prompt="snow")
@@ -279,7 +279,7 @@ def test_status_of_a_folder_knows_of_the_line_before_it(run: Run, world: World, 
     assert "is not this stack's input bucket" in run("status", "s3://another/shoes/", code=2)
 
 
-def test_a_result_that_was_worked_on_stays_and_an_older_one_is_replaced(run: Run, world: World, red: Path) -> None:
+def test_a_result_that_was_worked_on_stays_and_an_older_one_is_replaced(run: Run, world: Harness, red: Path) -> None:
     [fetched] = submitted_and_done(run, world)["photos"][0]["results"]
     result = Path(fetched)
     original = result.read_bytes()
@@ -295,7 +295,7 @@ def test_a_result_that_was_worked_on_stays_and_an_older_one_is_replaced(run: Run
 
 
 def test_a_result_of_another_upload_is_not_fetched(
-    run: Run, world: World, red: Path, deployment: Deployment, tmp_path: Path
+    run: Run, world: Harness, red: Path, deployment: Deployment, tmp_path: Path
 ) -> None:
     submitted_and_done(run, world)
     record = world.record(current(world))
@@ -306,7 +306,7 @@ def test_a_result_of_another_upload_is_not_fetched(
 
 
 def test_one_result_that_can_not_be_written_does_not_cost_the_others(
-    run: Run, world: World, red: Path, photo: bytes
+    run: Run, world: Harness, red: Path, photo: bytes
 ) -> None:
     (red.parent / "blue.jpg").write_bytes(photo)
     run("submit", "photos", "--prompt", "snow")
@@ -322,7 +322,7 @@ def test_one_result_that_can_not_be_written_does_not_cost_the_others(
 
 
 def test_an_upload_that_somebody_replaced_is_said_to_be(
-    run: Run, world: World, red: Path, deployment: Deployment, photo: bytes
+    run: Run, world: Harness, red: Path, deployment: Deployment, photo: bytes
 ) -> None:
     run("submit", "photos", "--prompt", "snow")
     job = current(world)
@@ -333,7 +333,7 @@ def test_an_upload_that_somebody_replaced_is_said_to_be(
     assert mine.status == "replaced"
 
 
-def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, world: World, photo: bytes) -> None:
+def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, world: Harness, photo: bytes) -> None:
     job = world.upload("red.jpg", photo)
     [letter] = world.dead_letters()
     odd = [
@@ -364,7 +364,7 @@ def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, 
     assert run("resume")["resumed"] == [None] * 7, "they come back, one by one"
 
 
-def test_a_notification_that_sqs_moved_away_is_resumed_as_its_upload(run: Run, world: World, photo: bytes) -> None:
+def test_a_notification_that_sqs_moved_away_is_resumed_as_its_upload(run: Run, world: Harness, photo: bytes) -> None:
     """RetryFunction could never read it to an end, so it is what S3 sent and no letter."""
     job = world.put("red.jpg", photo, prompt="snow")
     world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=json.dumps(s3_event(job)))
@@ -378,7 +378,7 @@ def test_a_notification_that_sqs_moved_away_is_resumed_as_its_upload(run: Run, w
 
 
 def test_resume_asks_for_what_a_notification_of_a_bucket_without_versions_will_buy(
-    run: Run, world: World, photo: bytes
+    run: Run, world: Harness, photo: bytes
 ) -> None:
     world.s3.delete_bucket(Bucket=INPUT)
     world.s3.create_bucket(Bucket=INPUT)
@@ -389,7 +389,7 @@ def test_resume_asks_for_what_a_notification_of_a_bucket_without_versions_will_b
 
 
 def test_resume_interrupted_between_its_two_steps_loses_nothing_and_buys_once(
-    run: Run, world: World, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    run: Run, world: Harness, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.upload("red.jpg", photo)
     world.put("prompt.txt", b"snow")
@@ -412,7 +412,7 @@ def test_resume_interrupted_between_its_two_steps_loses_nothing_and_buys_once(
     assert (world.charged(), world.dead_letters()) == (1, [])
 
 
-def test_resume_asks_for_all_images_that_it_can_buy(run: Run, world: World, photo: bytes) -> None:
+def test_resume_asks_for_all_images_that_it_can_buy(run: Run, world: Harness, photo: bytes) -> None:
     world.upload("red.jpg", photo, n="8")
     world.upload("blue.jpg", photo, prompt="snow", n="9")  # will fail again
     world.put("prompt.txt", b"snow")
@@ -423,11 +423,11 @@ def test_resume_asks_for_all_images_that_it_can_buy(run: Run, world: World, phot
 
 
 def test_letters_that_somebody_else_looks_at_are_not_taken_for_none(
-    run: Run, world: World, photo: bytes, deployment: Deployment
+    run: Run, world: Harness, photo: bytes, deployment: Deployment
 ) -> None:
     world.upload("red.jpg", photo)
     world.sqs.receive_message(QueueUrl=world.dead_letter_url, VisibilityTimeout=60)
-    setting = Setting()
+    setting = CliContext()
     setting.__dict__["deployment"] = deployment
 
     done = CliRunner().invoke(cli, ["failures"], obj=setting)
@@ -437,10 +437,12 @@ def test_letters_that_somebody_else_looks_at_are_not_taken_for_none(
     assert run("failures", "other.jpg", code=1) == []
 
 
-def test_a_terminal_obeys_nothing_of_what_a_gateway_or_an_uploader_writes(world: World, deployment: Deployment) -> None:
+def test_a_terminal_obeys_nothing_of_what_a_gateway_or_an_uploader_writes(
+    world: Harness, deployment: Deployment
+) -> None:
     letter = {"job": {"bucket": INPUT, "key": "\x1b[31mred.jpg"}, "reason": {"code": "x", "message": "no\x9b2J\x07"}}
     world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=json.dumps(letter))
-    setting = Setting()
+    setting = CliContext()
     setting.__dict__["deployment"] = deployment
 
     shown = CliRunner().invoke(cli, ["failures"], obj=setting).stdout
@@ -448,10 +450,10 @@ def test_a_terminal_obeys_nothing_of_what_a_gateway_or_an_uploader_writes(world:
     assert not set("\x1b\x9b\x07") & set(shown)
 
 
-def test_a_receipt_has_no_formulas_in_it(run: Run, world: World, photo: bytes, deployment: Deployment) -> None:
+def test_a_receipt_has_no_formulas_in_it(run: Run, world: Harness, photo: bytes, deployment: Deployment) -> None:
     """Spreadsheets would run them, and the key of an upload can be anything."""
     world.upload("=1+2.jpg", photo, prompt="snow")
-    setting = Setting()
+    setting = CliContext()
     setting.__dict__["deployment"] = deployment
 
     [row] = csv.DictReader(CliRunner().invoke(cli, ["receipt"], obj=setting).stdout.splitlines())

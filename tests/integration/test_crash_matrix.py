@@ -14,8 +14,8 @@ import httpx
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from backdrop import http
-from tests.integration.world import Killed, World, envelope, s3_event
+from backdrop import http_client
+from tests.integration.harness import Harness, Killed, envelope, s3_event
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Effects:
 
         return effect
 
-    def watch(self, world: World, patch: pytest.MonkeyPatch) -> None:
+    def watch(self, world: Harness, patch: pytest.MonkeyPatch) -> None:
         """Count what the world's invocations do, and nothing else."""
         invoke = world.invoke
 
@@ -70,21 +70,23 @@ def effects(monkeypatch: pytest.MonkeyPatch) -> Effects:
     client: Any = botocore.client.BaseClient
     api_call = effects.wrap(client._make_api_call, lambda _, operation, __: operation)
     monkeypatch.setattr(client, "_make_api_call", api_call)
-    monkeypatch.setattr(http, "exchange", effects.wrap(http.exchange, lambda _, request, *__: request.method))
+    monkeypatch.setattr(
+        http_client, "exchange", effects.wrap(http_client.exchange, lambda _, request, *__: request.method)
+    )
     return effects
 
 
-Deliver = Callable[[World, Any], None]
+Deliver = Callable[[Harness, Any], None]
 
 
-def by_trigger(world: World, event: Any) -> None:
+def by_trigger(world: Harness, event: Any) -> None:
     try:
         world.invoke(world.trigger_function, event)
     except (Exception, Killed) as error:
         world.send(envelope(event, error))
 
 
-def by_retry(world: World, event: Any) -> None:
+def by_retry(world: Harness, event: Any) -> None:
     world.send(event)
     world.retry_once()
 
@@ -94,7 +96,7 @@ def by_retry(world: World, event: Any) -> None:
 @pytest.mark.parametrize(("how", "kills"), [("killed", 1), ("killed", 2), ("raising", 1)])
 def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     environment: pytest.MonkeyPatch,
-    world: World,
+    world: Harness,
     photo: bytes,
     effects: Effects,
     record_property: Callable[[str, object], None],
@@ -151,13 +153,13 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     record_property("summary", f"{how} {kills} x, {deliver.__name__}: {2 * len(names)} points at {' '.join(names)}")
 
 
-def fails_first(world: World, key: str, photo: bytes) -> Any:
+def fails_first(world: Harness, key: str, photo: bytes) -> Any:
     """An upload whose first call was charged, and reported as failed by a proxy: its call is to be repeated."""
     world.gateway.faults([{"kind": "status_after_charge", "status": 504}])
     return s3_event(world.upload(key, photo, prompt=key))
 
 
-def is_done(world: World, key: str, photo: bytes) -> Any:
+def is_done(world: Harness, key: str, photo: bytes) -> Any:
     """A photo that is written again, just as it was when its result was made."""
     world.upload(key, photo, prompt=key)
     world.advance(10)
@@ -170,10 +172,10 @@ def is_done(world: World, key: str, photo: bytes) -> Any:
 @pytest.mark.parametrize("before", [fails_first, is_done])
 def test_ended_at_every_effect_what_was_charged_before_is_not_paid_again(
     environment: pytest.MonkeyPatch,
-    world: World,
+    world: Harness,
     photo: bytes,
     effects: Effects,
-    before: Callable[[World, str, bytes], Any],
+    before: Callable[[Harness, str, bytes], Any],
 ) -> None:
     """The states of a call that may have been charged, and of an upload that is unchanged."""
     effects.watch(world, environment)

@@ -8,14 +8,14 @@ from botocore.exceptions import ClientError
 
 from backdrop.errors import NotConfigured
 from backdrop.upload import Job, State
+from tests.integration.harness import INPUT, OUTPUT, Harness, Killed, envelope, eventbridge_event
 from tests.integration.test_reconcile import run as reconcile
-from tests.integration.world import INPUT, OUTPUT, Killed, World, envelope, eventbridge_event
 
 LATER = 5.0  # seconds
 
 
 @pytest.fixture(params=["never versioned", "versions suspended"])
-def world(world: World, request: pytest.FixtureRequest) -> Iterator[World]:
+def world(world: Harness, request: pytest.FixtureRequest) -> Iterator[Harness]:
     """With an input bucket that keeps no versions; where they are suspended, S3 calls each "null"."""
     world.event = eventbridge_event
     if request.param == "versions suspended":
@@ -42,24 +42,24 @@ def other_photo(picture_of: Callable[[str], bytes]) -> bytes:
     return picture_of("PNG")
 
 
-def current(world: World, key: str) -> Job:
+def current(world: Harness, key: str) -> Job:
     """The upload of a key as the ledger knows it."""
     head = world.s3.head_object(Bucket=INPUT, Key=key)
     modified = int(head["LastModified"].timestamp())
     return Job(INPUT, key, None, head["ETag"].strip('"'), head["ContentLength"], modified)
 
 
-def prompts(world: World) -> list[str]:
+def prompts(world: Harness) -> list[str]:
     """Those that were bought, in order."""
     return [charge["prompt"] for charge in world.gateway.charges()]
 
 
-def state(world: World, job: Job) -> State | None:
+def state(world: Harness, job: Job) -> State | None:
     record = world.record(job)
     return record.state if record else None
 
 
-def test_duplicate_events_of_an_upload_buy_once(world: World, photo: bytes) -> None:
+def test_duplicate_events_of_an_upload_buy_once(world: Harness, photo: bytes) -> None:
     job = world.upload("my photo+1%20.jpg", photo, prompt="wood")
     world.advance(LATER)
 
@@ -74,7 +74,7 @@ def test_duplicate_events_of_an_upload_buy_once(world: World, photo: bytes) -> N
     assert state(world, current(world, job.key)) == State.DONE
 
 
-def test_the_same_photo_uploaded_again_with_another_prompt_is_bought_again(world: World, photo: bytes) -> None:
+def test_the_same_photo_uploaded_again_with_another_prompt_is_bought_again(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     world.advance(LATER)
     world.upload("a.jpg", photo, prompt="snow")
@@ -83,7 +83,7 @@ def test_the_same_photo_uploaded_again_with_another_prompt_is_bought_again(world
     assert world.outputs()["a.jpg.png"]["Metadata"]["job-id"] == current(world, "a.jpg").id
 
 
-def test_an_upload_that_is_replaced_before_its_call_is_not_bought(world: World, photo: bytes) -> None:
+def test_an_upload_that_is_replaced_before_its_call_is_not_bought(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 429}])  # which charges nothing, so that no call is open
     world.upload("a.jpg", photo, prompt="wood")
     replaced = current(world, "a.jpg")
@@ -96,7 +96,9 @@ def test_an_upload_that_is_replaced_before_its_call_is_not_bought(world: World, 
     assert world.dead_letters() == []
 
 
-def test_an_event_that_comes_after_the_upload_was_replaced_buys_the_newer_one_once(world: World, photo: bytes) -> None:
+def test_an_event_that_comes_after_the_upload_was_replaced_buys_the_newer_one_once(
+    world: Harness, photo: bytes
+) -> None:
     late = world.put("a.jpg", photo, prompt="wood")
     world.advance(LATER)
     newer = world.put("a.jpg", photo, prompt="snow")
@@ -109,7 +111,7 @@ def test_an_event_that_comes_after_the_upload_was_replaced_buys_the_newer_one_on
 
 @pytest.mark.parametrize("way", ["trigger", "event in the queue", "envelope in the queue"])
 def test_a_paid_upload_whose_object_is_deleted_before_its_result_is_stored_is_stored(
-    world: World, photo: bytes, way: str
+    world: Harness, photo: bytes, way: str
 ) -> None:
     world.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 2}])
     job = world.put("a.jpg", photo, prompt="wood")
@@ -130,7 +132,7 @@ def test_a_paid_upload_whose_object_is_deleted_before_its_result_is_stored_is_st
 
 @pytest.mark.parametrize("way", ["trigger", "event in the queue", "killed in the queue"])
 def test_a_paid_upload_whose_worker_failed_is_stored_though_its_object_is_deleted(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, way: str
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     def fail(*_: Any) -> None:
         raise Killed if way == "killed in the queue" else ClientError({"Error": {"Code": "SlowDown"}}, "PutObject")
@@ -151,7 +153,7 @@ def test_a_paid_upload_whose_worker_failed_is_stored_though_its_object_is_delete
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_a_retry_message_keeps_which_upload_it_is_about(world: World, photo: bytes) -> None:
+def test_a_retry_message_keeps_which_upload_it_is_about(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 503}])
     world.upload("a.jpg", photo, prompt="wood")
 
@@ -160,7 +162,7 @@ def test_a_retry_message_keeps_which_upload_it_is_about(world: World, photo: byt
 
 
 def test_a_dead_letter_that_is_moved_back_is_about_the_same_upload(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     world.upload("stays.jpg", photo)
     world.upload("replaced.jpg", photo)
@@ -179,7 +181,7 @@ def test_a_dead_letter_that_is_moved_back_is_about_the_same_upload(
     assert world.dead_letters() == []
 
 
-def test_the_reconciler_finds_a_lost_upload_once(world: World, photo: bytes) -> None:
+def test_the_reconciler_finds_a_lost_upload_once(world: Harness, photo: bytes) -> None:
     world.put("lost.jpg", photo, prompt="wood")
     world.upload("known.jpg", photo, prompt="snow")
     world.advance(130)
@@ -197,7 +199,7 @@ def test_the_reconciler_finds_a_lost_upload_once(world: World, photo: bytes) -> 
 
 @pytest.mark.parametrize("late", ["older", "newer"])
 def test_of_two_uploads_in_the_same_second_the_current_one_has_the_last_word(
-    world: World, photo: bytes, other_photo: bytes, late: str
+    world: Harness, photo: bytes, other_photo: bytes, late: str
 ) -> None:
     """S3 tells the time of an upload in whole seconds."""
     at = float(int(world.now()))
@@ -213,7 +215,7 @@ def test_of_two_uploads_in_the_same_second_the_current_one_has_the_last_word(
 
 
 def test_with_the_output_bucket_as_input_nothing_is_bought_and_no_event_is_lost(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("INPUT_BUCKET", OUTPUT)
     world.restart()

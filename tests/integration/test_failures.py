@@ -7,10 +7,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.upload import Job
-from tests.integration.world import INPUT, World, s3_event
+from tests.integration.harness import INPUT, Harness, s3_event
 
 
-def the_letter(world: World) -> Any:
+def the_letter(world: Harness) -> Any:
     [letter] = world.dead_letters()
     assert set(letter) >= {"job", "reason", "failed_at"}
     assert set(letter["reason"]) == {"code", "message", "http_status", "attempts", "billed"}
@@ -32,7 +32,7 @@ def the_letter(world: World) -> Any:
     ],
 )
 def test_rows_13_15_16_bad_requests_are_dead_lettered_without_a_call(
-    world: World, photo: bytes, metadata: dict[str, str], code: str
+    world: Harness, photo: bytes, metadata: dict[str, str], code: str
 ) -> None:
     job = world.upload("a.jpg", photo, **metadata)
 
@@ -55,7 +55,7 @@ def test_rows_13_15_16_bad_requests_are_dead_lettered_without_a_call(
     ids=["pdf", "gif", "large"],
 )
 def test_row_17_what_is_no_photo_or_too_large_is_dead_lettered_without_a_call(
-    world: World, data: bytes, code: str
+    world: Harness, data: bytes, code: str
 ) -> None:
     world.upload("a.jpg", data, prompt="wood")
 
@@ -63,7 +63,7 @@ def test_row_17_what_is_no_photo_or_too_large_is_dead_lettered_without_a_call(
     assert world.gateway.calls() == []
 
 
-def test_a_photo_of_exactly_25_mib_is_accepted(world: World) -> None:
+def test_a_photo_of_exactly_25_mib_is_accepted(world: Harness) -> None:
     world.upload("a.jpg", b"\xff\xd8\xff" + bytes(25 * 2**20 - 3), prompt="wood")
 
     assert len(world.gateway.calls()) == 1
@@ -71,7 +71,7 @@ def test_a_photo_of_exactly_25_mib_is_accepted(world: World) -> None:
 
 @pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
 def test_row_21_what_the_gateway_refuses_is_dead_lettered_after_one_call(
-    world: World, photo: bytes, status: int
+    world: Harness, photo: bytes, status: int
 ) -> None:
     world.gateway.faults([{"kind": "status", "status": status, "code": "content_policy", "times": 0}])
 
@@ -86,7 +86,7 @@ def test_row_21_what_the_gateway_refuses_is_dead_lettered_after_one_call(
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_rows_18_19_a_busy_gateway_is_asked_again(world: World, photo: bytes, status: int) -> None:
+def test_rows_18_19_a_busy_gateway_is_asked_again(world: Harness, photo: bytes, status: int) -> None:
     world.gateway.faults([{"kind": "status", "status": status, "times": 2}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -99,7 +99,7 @@ def test_rows_18_19_a_busy_gateway_is_asked_again(world: World, photo: bytes, st
 
 
 def test_row_57_attempts_end_with_one_dead_letter_that_tells_the_history(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("MAX_ATTEMPTS", "3")
     world.gateway.faults([{"kind": "status", "status": 500, "times": 0}])
@@ -115,7 +115,7 @@ def test_row_57_attempts_end_with_one_dead_letter_that_tells_the_history(
     assert len(world.gateway.calls()) == 3
 
 
-def test_rows_18_56_rate_limits_never_dead_letter(world: World, photo: bytes) -> None:
+def test_rows_18_56_rate_limits_never_dead_letter(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 429, "retry_after": "2", "times": 9}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -129,7 +129,7 @@ def test_rows_18_56_rate_limits_never_dead_letter(world: World, photo: bytes) ->
     "fault", [{"kind": "empty"}, {"kind": "null_url"}, {"kind": "html"}], ids=lambda fault: fault["kind"]
 )
 def test_row_28_an_answer_without_an_image_is_taken_as_charged_and_never_bought_again(
-    world: World, photo: bytes, fault: dict[str, Any]
+    world: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
     world.gateway.faults([fault])
 
@@ -143,7 +143,7 @@ def test_row_28_an_answer_without_an_image_is_taken_as_charged_and_never_bought_
     assert len(world.gateway.calls()) == 1
 
 
-def test_row_28_fewer_images_than_asked_for_are_stored_and_the_lack_is_reported(world: World, photo: bytes) -> None:
+def test_row_28_fewer_images_than_asked_for_are_stored_and_the_lack_is_reported(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "fewer"}])
 
     world.upload("a.jpg", photo, prompt="wood", n="3")
@@ -154,7 +154,7 @@ def test_row_28_fewer_images_than_asked_for_are_stored_and_the_lack_is_reported(
     assert "2 of 3" in reason["message"]
 
 
-def test_row_7_one_bad_record_does_not_hold_up_the_others(world: World, photo: bytes) -> None:
+def test_row_7_one_bad_record_does_not_hold_up_the_others(world: Harness, photo: bytes) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     event = s3_event(job, job)
     event["Records"][1]["s3"] = {"nothing": "here"}
@@ -177,7 +177,7 @@ def test_row_7_one_bad_record_does_not_hold_up_the_others(world: World, photo: b
     ],
 )
 def test_row_8_only_creations_of_a_known_event_version_are_processed(
-    world: World, photo: bytes, changes: dict[str, str], letters: int
+    world: Harness, photo: bytes, changes: dict[str, str], letters: int
 ) -> None:
     event = s3_event(world.put("a.jpg", photo, prompt="wood"))
     event["Records"][0] |= changes
@@ -188,7 +188,7 @@ def test_row_8_only_creations_of_a_known_event_version_are_processed(
     assert len(world.dead_letters()) == letters
 
 
-def test_row_8_a_newer_minor_event_version_is_processed(world: World, photo: bytes) -> None:
+def test_row_8_a_newer_minor_event_version_is_processed(world: Harness, photo: bytes) -> None:
     event = s3_event(world.put("a.jpg", photo, prompt="wood"))
     event["Records"][0]["eventVersion"] = "2.7"
 
@@ -197,7 +197,7 @@ def test_row_8_a_newer_minor_event_version_is_processed(world: World, photo: byt
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_row_9_another_bucket_is_refused_without_reading_it(world: World, photo: bytes) -> None:
+def test_row_9_another_bucket_is_refused_without_reading_it(world: Harness, photo: bytes) -> None:
     world.s3.create_bucket(Bucket="somebody-elses")
     world.s3.put_object(Bucket="somebody-elses", Key="a.jpg", Body=photo, Metadata={"prompt": "wood"})
 
@@ -207,7 +207,7 @@ def test_row_9_another_bucket_is_refused_without_reading_it(world: World, photo:
     assert world.gateway.calls() == []
 
 
-def test_row_10_a_deleted_object_is_superseded(world: World, photo: bytes) -> None:
+def test_row_10_a_deleted_object_is_superseded(world: Harness, photo: bytes) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     world.s3.delete_object(Bucket=INPUT, Key="a.jpg")
 
@@ -220,7 +220,7 @@ def test_row_10_a_deleted_object_is_superseded(world: World, photo: bytes) -> No
 
 
 def test_row_10_a_forbidden_object_waits_until_the_permission_is_mended(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(**_: Any) -> Any:
         response: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
@@ -237,7 +237,7 @@ def test_row_10_a_forbidden_object_waits_until_the_permission_is_mended(
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_row_11_a_replaced_object_is_not_bought_and_its_successor_is(world: World, photo: bytes) -> None:
+def test_row_11_a_replaced_object_is_not_bought_and_its_successor_is(world: Harness, photo: bytes) -> None:
     first = world.put("a.jpg", photo, prompt="wood")
     second = world.put("a.jpg", photo, prompt="snow")
 
@@ -250,7 +250,7 @@ def test_row_11_a_replaced_object_is_not_bought_and_its_successor_is(world: Worl
     assert record.state == "SUPERSEDED"
 
 
-def test_messages_hold_neither_key_nor_link_nor_prompt(world: World, photo: bytes) -> None:
+def test_messages_hold_neither_key_nor_link_nor_prompt(world: Harness, photo: bytes) -> None:
     """Row 63, for what goes into dead letters; the logs are scanned end to end."""
     prompt = "an unmistakable background of my own"
     world.gateway.faults(

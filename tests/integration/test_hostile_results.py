@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.world import ROOT, World, s3_event
+from tests.integration.harness import ROOT, Harness, s3_event
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x3cIDAT" + b"pixels" * 10 + bytes(4) + b"\0\0\0\0IEND\xae\x42\x60\x82"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://%s/"/></svg>'
@@ -83,13 +83,13 @@ def untouched(private: tuple[str, list[str]]) -> Iterator[str]:
     assert requests == []
 
 
-def script(world: World, fault: Fault, private: str = "", times: int = 0) -> None:
+def script(world: Harness, fault: Fault, private: str = "", times: int = 0) -> None:
     """Let it happen to the next fetches, all of them when `times` is 0."""
     texts = {name: value.replace(PRIVATE, private) for name, value in fault.items() if isinstance(value, str)}
     world.gateway.faults([{"where": "media", "times": times, **fault, **texts}])
 
 
-def assert_dead_letter(world: World, code: str = "result_unavailable") -> None:
+def assert_dead_letter(world: Harness, code: str = "result_unavailable") -> None:
     """One dead letter for one upload that was paid once, and nothing else of it anywhere."""
     [letter] = world.dead_letters()
     assert (letter["reason"]["code"], letter["reason"]["billed"]) == (code, "yes")
@@ -136,7 +136,7 @@ def assert_dead_letter(world: World, code: str = "result_unavailable") -> None:
     ],
 )
 def test_rows_42_to_44_a_hostile_result_ends_as_result_unavailable_after_three_tries(
-    world: World, photo: bytes, untouched: str, fault: Fault
+    world: Harness, photo: bytes, untouched: str, fault: Fault
 ) -> None:
     script(world, fault, untouched)
     started = world.now()
@@ -160,7 +160,7 @@ def test_rows_42_to_44_a_hostile_result_ends_as_result_unavailable_after_three_t
     ],
 )
 def test_row_42_a_link_elsewhere_on_this_machine_is_not_followed(
-    world: World, photo: bytes, untouched: str, link: str
+    world: Harness, photo: bytes, untouched: str, link: str
 ) -> None:
     url = link.replace(PRIVATE, untouched).replace("PORT", untouched.rpartition(":")[2])
     world.gateway.faults([{"kind": "link", "url": url}])
@@ -174,7 +174,7 @@ def test_row_42_a_link_elsewhere_on_this_machine_is_not_followed(
     assert 60 <= world.now() - started <= 150
 
 
-def test_a_link_that_is_too_long_to_keep_is_no_image(world: World, photo: bytes) -> None:
+def test_a_link_that_is_too_long_to_keep_is_no_image(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "link", "url": "https://cdn.test/" + "a" * 500_000}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -191,7 +191,7 @@ def test_a_link_that_is_too_long_to_keep_is_no_image(world: World, photo: bytes)
         pytest.param(PNG[:-1], id="a byte short"),
     ],
 )
-def test_rows_43_44_inline_images_pass_the_same_guard(world: World, photo: bytes, data: bytes) -> None:
+def test_rows_43_44_inline_images_pass_the_same_guard(world: Harness, photo: bytes, data: bytes) -> None:
     world.gateway.settings(answer="b64_json")
     world.gateway.faults([{"kind": "inline", "text": data.decode("latin-1"), "megabytes": 0}])
 
@@ -225,7 +225,7 @@ def test_rows_43_44_inline_images_pass_the_same_guard(world: World, photo: bytes
         pytest.param(answer(PNG, length=len(PNG) // 2), id="Content-Length of a half"),
     ],
 )
-def test_rows_43_45_a_result_that_breaks_is_fetched_later(world: World, photo: bytes, fault: Fault) -> None:
+def test_rows_43_45_a_result_that_breaks_is_fetched_later(world: Harness, photo: bytes, fault: Fault) -> None:
     script(world, fault, times=2)
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -246,7 +246,7 @@ def test_rows_43_45_a_result_that_breaks_is_fetched_later(world: World, photo: b
     ],
 )
 def test_rows_31_43_a_result_that_drips_is_given_up_at_the_deadline_and_fetched_later(
-    world: World, photo: bytes, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script(world, fault, times=2)
     fetch = world.app.results.fetch
@@ -270,7 +270,7 @@ def test_rows_31_43_a_result_that_drips_is_given_up_at_the_deadline_and_fetched_
     assert max(took) < 3.0, "left alone it takes 5"
 
 
-def assert_fetched_at_last(world: World) -> None:
+def assert_fetched_at_last(world: Harness) -> None:
     """Stored after two tries that failed, and paid once."""
     assert list(world.outputs()) == ["a.jpg.png"]
     assert len(world.gateway.fetches()) == 3
@@ -290,7 +290,7 @@ def assert_fetched_at_last(world: World) -> None:
         pytest.param(answer(PNG + b"<script>alert(1)</script>"), PNG + b"<script>alert(1)</script>", id="polyglot"),
     ],
 )
-def test_row_44_the_bytes_decide_what_a_result_is(world: World, photo: bytes, fault: Fault, stored: bytes) -> None:
+def test_row_44_the_bytes_decide_what_a_result_is(world: Harness, photo: bytes, fault: Fault, stored: bytes) -> None:
     script(world, fault)
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -303,7 +303,7 @@ def test_row_44_the_bytes_decide_what_a_result_is(world: World, photo: bytes, fa
 # What is sent
 
 
-def test_row_42_neither_key_nor_cookie_comes_along_with_a_fetch(world: World, photo: bytes) -> None:
+def test_row_42_neither_key_nor_cookie_comes_along_with_a_fetch(world: Harness, photo: bytes) -> None:
     script(world, answer(b"", "Set-Cookie: seen=1; Path=/", status="503 Busy"), times=2)
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -315,7 +315,7 @@ def test_row_42_neither_key_nor_cookie_comes_along_with_a_fetch(world: World, ph
     assert_fetched_at_last(world)
 
 
-def test_row_42_a_gateway_call_is_not_redirected(world: World, photo: bytes, untouched: str) -> None:
+def test_row_42_a_gateway_call_is_not_redirected(world: Harness, photo: bytes, untouched: str) -> None:
     world.gateway.faults([{**redirect(307, f"http://{untouched}/v1/images/generations"), "where": "images"}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -376,7 +376,7 @@ def worker() -> Iterator[Callable[[dict[str, Any]], int]]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_row_43_memory_is_bounded_whatever_comes(world: World, photo: bytes) -> None:
+def test_row_43_memory_is_bounded_whatever_comes(world: Harness, photo: bytes) -> None:
     head = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
     def webp(size: int) -> str:

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from backdrop.errors import DailyLimitReached, Paused, ResultUnreachable, ResultUnusable, Turn
-from backdrop.pace import Pace
+from backdrop.errors import DailyLimitReached, NoSlotFree, Paused, ResultUnreachable, ResultUnusable
+from backdrop.rate_limiter import RateLimiter
 from backdrop.upload import Job
+from tests.integration.harness import INPUT, ROOT, TABLE, Harness, Killed, MovedClock, envelope, s3_event
 from tests.integration.test_pay_once import LedgerFault
-from tests.integration.world import INPUT, ROOT, TABLE, Killed, MovedClock, World, envelope, s3_event
 
 
-def pace_item(world: World) -> dict[str, Any]:
+def pace_item(world: Harness) -> dict[str, Any]:
     item = world.dynamodb.get_item(TableName=TABLE, Key={"id": {"S": "pace"}}).get("Item", {})
     return {name: next(iter(value.values())) for name, value in item.items()}
 
 
-def until_midnight(world: World, before: float) -> None:
+def until_midnight(world: Harness, before: float) -> None:
     """Move the clock to `before` seconds ahead of the next UTC midnight."""
     world.advance(86400 - world.now() % 86400 - before)
 
@@ -40,7 +40,7 @@ def normalised(value: Any) -> Any:
     return value
 
 
-def lose_answer(world: World, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def lose_answer(world: Harness, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """DynamoDB takes one write of `state`, its answer gets lost, and boto3's own retry is refused."""
     client, left = world.app.ledger._client, [1]
 
@@ -70,7 +70,7 @@ def lose_answer(world: World, state: str, monkeypatch: pytest.MonkeyPatch) -> No
 # The day's limit
 
 
-def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(world: World) -> None:
+def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(world: Harness) -> None:
     class Standing(MovedClock):
         time = 0.0
 
@@ -80,8 +80,8 @@ def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(wo
     early, late = Standing(), Standing()
     midnight = world.now() // 86400 * 86400
     early.time, late.time = midnight - 0.5, midnight - 1.5
-    ahead = Pace(world.dynamodb, TABLE, early, 6000, 2)
-    behind = Pace(world.dynamodb, TABLE, late, 6000, 2)
+    ahead = RateLimiter(world.dynamodb, TABLE, early, 6000, 2)
+    behind = RateLimiter(world.dynamodb, TABLE, late, 6000, 2)
     ahead.take(2, 0.0)
     with pytest.raises(DailyLimitReached):
         ahead.take(1, 0.0)
@@ -90,14 +90,14 @@ def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(wo
     bought = 0
     for _ in range(3):
         for keeper in (ahead, behind):
-            with suppress(DailyLimitReached, Turn):
+            with suppress(DailyLimitReached, NoSlotFree):
                 bought += keeper.take(1, 0.0).images
 
     assert bought == 2, "the new day's limit is 2, and the old day's was used up"
 
 
 def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_limit(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
     client = world.app.pace._client
@@ -121,7 +121,7 @@ def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_li
 
 
 def test_a_replay_on_a_new_day_that_was_answered_429_first_still_counts_when_it_is_charged(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     until_midnight(world, 3)
@@ -137,18 +137,18 @@ def test_a_replay_on_a_new_day_that_was_answered_429_first_still_counts_when_it_
 
 
 def test_a_crash_between_giving_back_and_writing_it_down_does_not_lift_the_limit(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     pace = world.app.pace
-    real = pace.give_back
+    real = pace.refund
 
     def killed(slot: Any) -> None:
-        monkeypatch.setattr(pace, "give_back", real)
+        monkeypatch.setattr(pace, "refund", real)
         real(slot)
         raise Killed
 
-    monkeypatch.setattr(pace, "give_back", killed)
+    monkeypatch.setattr(pace, "refund", killed)
     world.gateway.faults([{"kind": "status", "status": 429}])
     world.upload("a.jpg", photo, prompt="wood")
     world.drain(seconds=1200)
@@ -162,37 +162,37 @@ def test_a_crash_between_giving_back_and_writing_it_down_does_not_lift_the_limit
 
 
 @pytest.mark.parametrize("rpm", [1, 60, 600, 9300, 14_100, 18_100, 27_000, 28_000, 30_000])
-def test_slots_are_never_closer_than_requests_per_minute_allows(world: World, rpm: int) -> None:
-    keeper = Pace(world.dynamodb, TABLE, MovedClock(), rpm, 0)
+def test_slots_are_never_closer_than_requests_per_minute_allows(world: Harness, rpm: int) -> None:
+    keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), rpm, 0)
 
     assert 60_000_000 / keeper._step <= rpm
 
 
-def test_a_rate_limit_postpones_calls_whose_slot_is_a_second_away(world: World) -> None:
+def test_a_rate_limit_postpones_calls_whose_slot_is_a_second_away(world: Harness) -> None:
     """'honouring Retry-After': a worker that waits in place for its slot sees the push-back when it wakes."""
-    keeper, other = (Pace(world.dynamodb, TABLE, MovedClock(), 60, 0) for _ in range(2))
+    keeper, other = (RateLimiter(world.dynamodb, TABLE, MovedClock(), 60, 0) for _ in range(2))
     keeper.take(1, 0.0)
     slot = other.take(1, 0.0)
     assert slot.at > world.now()
-    keeper.push_back(60)
+    keeper.back_off(60)
 
-    with pytest.raises(Turn):
+    with pytest.raises(NoSlotFree):
         other.wait(slot)
 
 
 def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment_pace = world.app.pace
     job = world.put("a.jpg", photo, prompt="wood")
     # Its turn has come, behind it stands an hour of others.
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
-    world.app.ledger.release(record, replace(record, turn_at=world.now()), 0.0)
+    world.app.ledger.release(record, replace(record, queue_position=world.now()), 0.0)
     environment_pace.take(0, 0.0)
     world.dynamodb.update_item(
         TableName=TABLE,
         Key={"id": {"S": "pace"}},
-        UpdateExpression="SET line_end = :end",
+        UpdateExpression="SET queue_tail = :end",
         ExpressionAttributeValues={":end": {"N": str(int((world.now() + 3600) * 1_000_000))}},
     )
     world.advance(1)
@@ -211,7 +211,7 @@ def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
 # Paid once, reported rightly
 
 
-def test_a_replay_that_is_refused_says_nothing_certain_about_the_first_call(world: World, photo: bytes) -> None:
+def test_a_replay_that_is_refused_says_nothing_certain_about_the_first_call(world: Harness, photo: bytes) -> None:
     """The link is alive; the gateway (or a firewall before it) refuses the replay before looking at its key."""
     world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 422}])
     world.upload("a.jpg", photo, prompt="wood")
@@ -221,7 +221,7 @@ def test_a_replay_that_is_refused_says_nothing_certain_about_the_first_call(worl
     assert letter["reason"]["billed"] != "no"
 
 
-def test_a_refused_replay_that_is_moved_back_is_not_paid_again(world: World, photo: bytes) -> None:
+def test_a_refused_replay_that_is_moved_back_is_not_paid_again(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 422}])
     world.upload("a.jpg", photo, prompt="wood")
     world.drain()
@@ -235,7 +235,7 @@ def test_a_refused_replay_that_is_moved_back_is_not_paid_again(world: World, pho
 
 @pytest.mark.parametrize("policy", ["retry", "park"])
 def test_a_purchase_in_a_message_wins_over_a_duplicate(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, policy: str
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
     """PAID could not be written, and a duplicate event comes while the purchase waits in its message."""
     environment.setenv("ON_UNKNOWN_OUTCOME", policy)
@@ -250,7 +250,7 @@ def test_a_purchase_in_a_message_wins_over_a_duplicate(
 
 
 def test_a_purchase_meets_a_lease_that_nobody_holds_any_more(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How long until it goes on? UNRECORDED_SECONDS says 15 s; the lease of the worker that is gone says more."""
     LedgerFault(world, "PAID", 1, monkeypatch)
@@ -263,7 +263,7 @@ def test_a_purchase_meets_a_lease_that_nobody_holds_any_more(
 
 
 def test_a_purchase_survives_in_a_bucket_without_versions(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.s3.delete_bucket(Bucket=INPUT)
     world.s3.create_bucket(Bucket=INPUT)
@@ -278,7 +278,7 @@ def test_a_purchase_survives_in_a_bucket_without_versions(
 
 
 def test_a_re_upload_in_a_bucket_with_suspended_versions_is_a_new_upload(
-    world: World, photo: bytes, picture_of: Any
+    world: Harness, photo: bytes, picture_of: Any
 ) -> None:
     world.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Suspended"})
     for data, prompt in ((photo, "wood"), (picture_of("PNG"), "snow")):
@@ -293,7 +293,7 @@ def test_a_re_upload_in_a_bucket_with_suspended_versions_is_a_new_upload(
 
 
 def test_a_calling_write_whose_answer_got_lost_is_no_unknown_outcome(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was sent, so nothing is unknown. DynamoDB returns 0 for 0.0."""
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
@@ -306,7 +306,7 @@ def test_a_calling_write_whose_answer_got_lost_is_no_unknown_outcome(
 
 
 def test_a_paid_write_whose_answer_got_lost_keeps_inline_images(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.settings(answer="b64_json")
@@ -324,7 +324,7 @@ def test_a_paid_write_whose_answer_got_lost_keeps_inline_images(
 @pytest.mark.parametrize(("policy", "times"), [("park", 1), ("retry", 2)])
 def test_a_photo_that_could_not_be_read_for_a_file_upload_was_never_sent(
     environment: pytest.MonkeyPatch,
-    world: World,
+    world: Harness,
     photo: bytes,
     monkeypatch: pytest.MonkeyPatch,
     policy: str,
@@ -349,7 +349,7 @@ def test_a_photo_that_could_not_be_read_for_a_file_upload_was_never_sent(
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_a_blank_key_in_ssm_keeps_every_upload(world: World, photo: bytes) -> None:
+def test_a_blank_key_in_ssm_keeps_every_upload(world: Harness, photo: bytes) -> None:
     world.put_key(" ")
     world.upload("a.jpg", photo, prompt="wood")
     world.drain(seconds=900)
@@ -360,7 +360,7 @@ def test_a_blank_key_in_ssm_keeps_every_upload(world: World, photo: bytes) -> No
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_an_outage_that_swallows_answers_does_not_dead_letter_every_upload(world: World, photo: bytes) -> None:
+def test_an_outage_that_swallows_answers_does_not_dead_letter_every_upload(world: Harness, photo: bytes) -> None:
     """A load balancer that closes connections, or a Cloudflare 52x."""
     world.gateway.faults([{"kind": "status", "status": 521, "times": 0}])
     for number in range(14):
@@ -377,7 +377,7 @@ def test_an_outage_that_swallows_answers_does_not_dead_letter_every_upload(world
 )
 @pytest.mark.parametrize("why", ["waits", "fails"])
 def test_a_message_near_the_end_of_its_life_is_renewed(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, attributes: dict[str, str], why: str
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, attributes: dict[str, str], why: str
 ) -> None:
     """SQS dead-letters after 1000 receives and forgets after 14 days, however good the reason to wait."""
     if why == "waits":
@@ -398,7 +398,7 @@ def test_a_message_near_the_end_of_its_life_is_renewed(
 
 
 @pytest.mark.parametrize("status", [404, 503])
-def test_one_dead_link_does_not_lose_the_other_images_that_were_paid(world: World, photo: bytes, status: int) -> None:
+def test_one_dead_link_does_not_lose_the_other_images_that_were_paid(world: Harness, photo: bytes, status: int) -> None:
     app = world.app
     real = app.results.fetch
     first: list[str] = []
@@ -420,7 +420,7 @@ def test_one_dead_link_does_not_lose_the_other_images_that_were_paid(world: Worl
 
 @pytest.mark.parametrize("errors", [(ResultUnusable, ResultUnreachable), (ResultUnreachable, ResultUnusable)])
 def test_a_dead_link_is_told_within_minutes_though_another_may_work_later(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, errors: tuple[type[Exception], ...]
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, errors: tuple[type[Exception], ...]
 ) -> None:
     dead = cycle(errors)
 
@@ -436,7 +436,7 @@ def test_a_dead_link_is_told_within_minutes_though_another_may_work_later(
 
 
 def test_more_images_than_asked_for_are_not_reported_under_one_key(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = world.app.gateway
     real = gateway.send
@@ -460,7 +460,7 @@ def test_more_images_than_asked_for_are_not_reported_under_one_key(
 @pytest.mark.parametrize(("policy", "times"), [("park", 1), ("retry", 2)])
 def test_row_46_with_inline_answers_a_result_that_could_not_be_stored_is_stored_later(
     environment: pytest.MonkeyPatch,
-    world: World,
+    world: Harness,
     photo: bytes,
     monkeypatch: pytest.MonkeyPatch,
     policy: str,
@@ -487,7 +487,7 @@ def test_row_46_with_inline_answers_a_result_that_could_not_be_stored_is_stored_
 
 
 def test_inline_images_that_a_crash_swallowed_are_not_asked_for_again_after_a_day(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway may have forgotten the key by then, and would sell them again."""
 
@@ -509,7 +509,7 @@ def test_inline_images_that_a_crash_swallowed_are_not_asked_for_again_after_a_da
 # Dead letters
 
 
-def test_a_malformed_record_beside_an_upload_that_waits_is_dead_lettered_once(world: World, photo: bytes) -> None:
+def test_a_malformed_record_beside_an_upload_that_waits_is_dead_lettered_once(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 402, "times": 0}])
     job = world.put("a.jpg", photo, prompt="wood")
     event = s3_event(job, job)
@@ -521,7 +521,7 @@ def test_a_malformed_record_beside_an_upload_that_waits_is_dead_lettered_once(wo
 
 
 def test_two_deliveries_of_a_bad_upload_are_one_dead_letter(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = world.put("a.jpg", photo)
     queues = world.app.queues
@@ -543,7 +543,7 @@ def test_two_deliveries_of_a_bad_upload_are_one_dead_letter(
 
 
 def test_a_probe_that_pays_ends_the_pause_though_paid_could_not_be_written(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.faults([{"kind": "status", "status": 402}])
     world.upload("a.jpg", photo, prompt="wood")
@@ -557,7 +557,7 @@ def test_a_probe_that_pays_ends_the_pause_though_paid_could_not_be_written(
 
 
 def test_a_pace_item_that_hiccups_after_a_payment_does_not_lose_inline_images(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.settings(answer="b64_json")
@@ -576,7 +576,7 @@ def test_a_pace_item_that_hiccups_after_a_payment_does_not_lose_inline_images(
 
 
 def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.faults([{"kind": "status", "status": 503}])
@@ -595,9 +595,9 @@ def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_failures_with_successes_between_them_are_not_ten_in_a_row(world: World) -> None:
+def test_failures_with_successes_between_them_are_not_ten_in_a_row(world: Harness) -> None:
     """Calls overlap: each is taken before the one before it is answered, and every second one works."""
-    keeper = Pace(world.dynamodb, TABLE, MovedClock(), 30_000, 0)
+    keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), 30_000, 0)
     failing, working, paused = keeper.take(1, 0.0), keeper.take(1, 0.0), []
     for _ in range(15):
         paused.append(keeper.failed(failing, "503"))
@@ -608,7 +608,7 @@ def test_failures_with_successes_between_them_are_not_ten_in_a_row(world: World)
 
 
 def test_a_calling_write_whose_answer_got_lost_does_not_lift_the_days_limit(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     lose_answer(world, "CALLING", monkeypatch)
@@ -620,18 +620,18 @@ def test_a_calling_write_whose_answer_got_lost_does_not_lift_the_days_limit(
     assert world.charged() == 1
 
 
-def test_a_retry_does_not_go_to_the_end_of_a_line_of_hours(world: World, photo: bytes) -> None:
+def test_a_retry_does_not_go_to_the_end_of_a_line_of_hours(world: Harness, photo: bytes) -> None:
     """An upload that had its turn and got a 503 or no answer: its image link lives an hour, the line takes two."""
     world.gateway.faults([{"kind": "drop_after_charge"}])
     pace = world.app.pace
     job = world.put("a.jpg", photo, prompt="wood")
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
-    world.app.ledger.release(record, replace(record, turn_at=world.now()), 0.0)
+    world.app.ledger.release(record, replace(record, queue_position=world.now()), 0.0)
     pace.take(0, 0.0)
     world.dynamodb.update_item(
         TableName=TABLE,
         Key={"id": {"S": "pace"}},
-        UpdateExpression="SET line_end = :end",
+        UpdateExpression="SET queue_tail = :end",
         ExpressionAttributeValues={":end": {"N": str(int((world.now() + 7200) * 1_000_000))}},
     )
     pace.look()
@@ -643,27 +643,27 @@ def test_a_retry_does_not_go_to_the_end_of_a_line_of_hours(world: World, photo: 
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_who_has_had_a_turn_does_not_stand_behind_everybody_again(world: World) -> None:
-    keeper = Pace(world.dynamodb, TABLE, MovedClock(), 60, 0)
+def test_who_has_had_a_turn_does_not_stand_behind_everybody_again(world: Harness) -> None:
+    keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), 60, 0)
     keeper.look()
-    keeper.push_back(10)
+    keeper.back_off(10)
     for _ in range(100):
-        with pytest.raises(Turn):
+        with pytest.raises(NoSlotFree):
             keeper.take(1, 0.0)
 
-    with pytest.raises(Turn) as newcomer:
+    with pytest.raises(NoSlotFree) as newcomer:
         keeper.take(1, 0.0)
-    with pytest.raises(Turn) as failed:
+    with pytest.raises(NoSlotFree) as failed:
         keeper.take(1, world.now() - 1)
     assert newcomer.value.due_at > world.now() + 100
     assert failed.value.due_at < world.now() + 20
 
 
-def test_a_probe_waits_as_long_as_a_429_asks(world: World, photo: bytes) -> None:
-    keeper = Pace(world.dynamodb, TABLE, MovedClock(), 60, 0)
+def test_a_probe_waits_as_long_as_a_429_asks(world: Harness, photo: bytes) -> None:
+    keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), 60, 0)
     slot = keeper.take(1, 0.0)
     keeper.pause(slot, "429")
-    keeper.push_back(600)
+    keeper.back_off(600)
     world.advance(100)
 
     with pytest.raises(Paused):
@@ -671,7 +671,7 @@ def test_a_probe_waits_as_long_as_a_429_asks(world: World, photo: bytes) -> None
 
 
 def test_a_refusal_that_could_not_be_written_is_still_not_charged(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The REJECTED write fails once; the gateway said 400 to a first call, so nothing was charged."""
     world.gateway.faults([{"kind": "status", "status": 400, "times": 0}])
@@ -686,7 +686,7 @@ def test_a_refusal_that_could_not_be_written_is_still_not_charged(
 
 
 def test_a_replay_of_more_images_than_the_lowered_limit_ends(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     until_midnight(world, 3)
     world.gateway.faults([{"kind": "drop_after_charge"}])
@@ -698,7 +698,7 @@ def test_a_replay_of_more_images_than_the_lowered_limit_ends(
     assert world.waiting() == []
 
 
-def test_messages_that_nobody_can_serve_are_not_doubled_by_every_reconcile(world: World, photo: bytes) -> None:
+def test_messages_that_nobody_can_serve_are_not_doubled_by_every_reconcile(world: Harness, photo: bytes) -> None:
     """RetryFunction has more to do than it can: the messages are visible for longer than GRACE_SECONDS, not lost."""
     world.gateway.faults([{"kind": "status", "status": 503, "times": 0}])
     for number in range(5):
@@ -711,7 +711,7 @@ def test_messages_that_nobody_can_serve_are_not_doubled_by_every_reconcile(world
 
 
 def test_a_probe_that_is_killed_leaves_the_pause_with_its_next_probe(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.faults([{"kind": "status", "status": 402}])
     world.upload("a.jpg", photo, prompt="wood")

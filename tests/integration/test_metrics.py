@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.integration.harness import Harness, Killed, s3_event
 from tests.integration.test_pay_once import LedgerFault
 from tests.integration.test_reconcile import run as reconcile
-from tests.integration.world import Killed, World, s3_event
 
 PROMPT = "an unmistakable backdrop"
 
@@ -79,7 +79,7 @@ def _metrics(line: dict[str, Any]) -> Iterator[Metric]:
 
 
 @pytest.fixture
-def told(world: World, capsys: pytest.CaptureFixture[str]) -> Iterator[Told]:
+def told(world: Harness, capsys: pytest.CaptureFixture[str]) -> Iterator[Told]:
     told = Told(capsys)
     yield told
     assert told.metrics()
@@ -87,7 +87,9 @@ def told(world: World, capsys: pytest.CaptureFixture[str]) -> Iterator[Told]:
         assert not [line for line in told.lines if secret in line]
 
 
-def test_an_ordinary_upload_tells_what_was_bought_and_stored_once_each(world: World, photo: bytes, told: Told) -> None:
+def test_an_ordinary_upload_tells_what_was_bought_and_stored_once_each(
+    world: Harness, photo: bytes, told: Told
+) -> None:
     world.gateway.settings(latency_seconds=0.2)
     job = world.upload("a.jpg", photo, prompt=PROMPT)
     world.notify(job)
@@ -101,7 +103,7 @@ def test_an_ordinary_upload_tells_what_was_bought_and_stored_once_each(world: Wo
     assert told.about() == {job.id}
 
 
-def test_a_replay_after_an_unknown_outcome_tells_one_purchase(world: World, photo: bytes, told: Told) -> None:
+def test_a_replay_after_an_unknown_outcome_tells_one_purchase(world: Harness, photo: bytes, told: Told) -> None:
     world.gateway.faults([{"kind": "drop_after_charge"}])
     job = world.upload("a.jpg", photo, prompt=PROMPT)
     world.drain()
@@ -115,7 +117,7 @@ def test_a_replay_after_an_unknown_outcome_tells_one_purchase(world: World, phot
 
 
 def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
-    world: World, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = world.app.gateway
     real = gateway.send
@@ -130,7 +132,7 @@ def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
     assert told.names() == set()
 
     world.advance(200)  # the dead worker's lease
-    world.app.pace.push_back(120)
+    world.app.pace.back_off(120)
     world.drain()
 
     assert told.values("Postponed", Reason="slot") == [1]
@@ -144,7 +146,7 @@ def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
     [(429, "retry", "GatewayBusy 429"), (500, "retry", "CallFailed 500"), (402, "pause", "AccountFault 402")],
 )
 def test_a_call_that_has_to_be_made_again_tells_why(
-    world: World, photo: bytes, told: Told, status: int, reason: str, error: str
+    world: Harness, photo: bytes, told: Told, status: int, reason: str, error: str
 ) -> None:
     world.gateway.faults([{"kind": "status", "status": status}])
     job = world.upload("a.jpg", photo, prompt=PROMPT)
@@ -157,7 +159,7 @@ def test_a_call_that_has_to_be_made_again_tells_why(
 
 
 def test_uploads_that_wait_without_a_call_tell_what_for(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, told: Told
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, told: Told
 ) -> None:
     environment.setenv("REQUESTS_PER_MINUTE", "6")
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
@@ -179,7 +181,7 @@ def test_uploads_that_wait_without_a_call_tell_what_for(
     assert told.values("GatewayErrors", Error="AccountFault 402") == [1]
 
 
-def test_a_dead_letter_tells_its_code(world: World, photo: bytes, told: Told) -> None:
+def test_a_dead_letter_tells_its_code(world: Harness, photo: bytes, told: Told) -> None:
     job = world.upload("a.jpg", photo)
     world.notify(job)  # a duplicate sends no second letter
 
@@ -188,7 +190,7 @@ def test_a_dead_letter_tells_its_code(world: World, photo: bytes, told: Told) ->
     assert told.about() == {job.id}
 
 
-def test_a_malformed_message_is_a_dead_letter_about_no_upload(world: World, told: Told) -> None:
+def test_a_malformed_message_is_a_dead_letter_about_no_upload(world: Harness, told: Told) -> None:
     world.send("nonsense")
     world.drain()
 
@@ -196,7 +198,7 @@ def test_a_malformed_message_is_a_dead_letter_about_no_upload(world: World, told
     assert told.about() == {None}
 
 
-def test_fewer_images_than_asked_for_are_bought_in_full(world: World, photo: bytes, told: Told) -> None:
+def test_fewer_images_than_asked_for_are_bought_in_full(world: Harness, photo: bytes, told: Told) -> None:
     world.gateway.faults([{"kind": "fewer"}])
     world.upload("a.jpg", photo, prompt=PROMPT, n="3")
 
@@ -206,7 +208,7 @@ def test_fewer_images_than_asked_for_are_bought_in_full(world: World, photo: byt
     assert told.values("DeadLettered", Code="no_image_returned") == [1]
 
 
-def test_an_answer_without_an_image_is_bought(world: World, photo: bytes, told: Told) -> None:
+def test_an_answer_without_an_image_is_bought(world: Harness, photo: bytes, told: Told) -> None:
     world.gateway.faults([{"kind": "empty"}])
     world.upload("a.jpg", photo, prompt=PROMPT)
 
@@ -217,7 +219,7 @@ def test_an_answer_without_an_image_is_bought(world: World, photo: bytes, told: 
 
 
 def test_a_purchase_that_the_ledger_could_not_take_is_told_once(
-    world: World, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = LedgerFault(world, "PAID", 1, monkeypatch)
     world.upload("a.jpg", photo, prompt=PROMPT)
@@ -230,7 +232,7 @@ def test_a_purchase_that_the_ledger_could_not_take_is_told_once(
 
 
 def test_inline_images_that_are_asked_for_again_are_bought_once(
-    world: World, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
         raise Killed
@@ -246,7 +248,7 @@ def test_inline_images_that_are_asked_for_again_are_bought_once(
     assert told.values("ImagesStored") == [1]
 
 
-def test_the_age_of_a_paid_image_that_is_not_stored_grows(world: World, photo: bytes, told: Told) -> None:
+def test_the_age_of_a_paid_image_that_is_not_stored_grows(world: Harness, photo: bytes, told: Told) -> None:
     world.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 4}])
     world.upload("a.jpg", photo, prompt=PROMPT)
     world.drain()
@@ -260,7 +262,7 @@ def test_the_age_of_a_paid_image_that_is_not_stored_grows(world: World, photo: b
 
 
 def test_the_reconciler_tells_the_longest_wait_and_the_oldest_paid_image(
-    world: World, photo: bytes, told: Told
+    world: Harness, photo: bytes, told: Told
 ) -> None:
     reconcile(world)
     assert told.values("WaitingSeconds") == [0]
@@ -285,7 +287,7 @@ def test_the_reconciler_tells_the_longest_wait_and_the_oldest_paid_image(
 
 @pytest.mark.parametrize("way", ["trigger", "retry"])
 def test_an_error_that_has_no_meaning_here_is_told(
-    world: World, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch, way: str
+    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     def forbidden(**_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "UpdateItem")

@@ -13,20 +13,20 @@ from botocore.exceptions import ClientError
 from backdrop.prompts import REMEMBERED_SECONDS
 from backdrop.upload import Job
 from tests.integration.conftest import Run
+from tests.integration.harness import INPUT, Harness, Killed, envelope, eventbridge_event
 from tests.integration.test_reconcile import run as reconcile
-from tests.integration.world import INPUT, Killed, World, envelope, eventbridge_event
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 SYSTEM_FILES = [".DS_Store", "shoes/._red.jpg", "shoes/Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini", "~$a.jpg"]
 DOT_SEGMENTS = ["a/../b.jpg", "a/./b.jpg", "../b.jpg", "a/.."]
 
 
-def prompts(world: World) -> list[str]:
+def prompts(world: Harness) -> list[str]:
     """Those that were bought, in order."""
     return [charge["prompt"] for charge in world.gateway.charges()]
 
 
-def unversioned(world: World) -> None:
+def unversioned(world: Harness) -> None:
     """The input bucket keeps no versions, so its events come by EventBridge and name none."""
     world.event = eventbridge_event
     world.s3.delete_bucket(Bucket=INPUT)
@@ -34,7 +34,7 @@ def unversioned(world: World) -> None:
 
 
 @pytest.fixture
-def looks(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def looks(world: Harness, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the functions asked S3 about which key of the input bucket, as `head_object a.jpg`."""
     client: Any = world.app.storage._client
     looks: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def looks(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_row_13_a_prompt_that_shows_nothing_is_that_of_prompt_txt_then_the_default_then_missing(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """cases: invisible prompt."""
     nothing = "\u200b\ufeff \u3164"
@@ -81,7 +81,7 @@ def test_row_13_a_prompt_that_shows_nothing_is_that_of_prompt_txt_then_the_defau
     assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["missing_prompt"] * 2
 
 
-def test_a_byte_order_mark_before_a_prompt_is_not_bought(world: World, photo: bytes) -> None:
+def test_a_byte_order_mark_before_a_prompt_is_not_bought(world: Harness, photo: bytes) -> None:
     world.put("shoes/prompt.txt", "\ufeffa beach".encode())
     world.upload("shoes/1.jpg", photo)
     world.upload("2.jpg", photo, prompt_b64="77u/YSBiZWFjaA==")
@@ -94,7 +94,7 @@ def test_a_byte_order_mark_before_a_prompt_is_not_bought(world: World, photo: by
 @pytest.mark.parametrize("key", SYSTEM_FILES)
 @pytest.mark.parametrize("way", ["trigger", "unversioned", "retry", "reconcile"])
 def test_row_5_what_systems_leave_behind_is_skipped_without_a_trace(
-    world: World, photo: bytes, looks: Counter[str], key: str, way: str
+    world: Harness, photo: bytes, looks: Counter[str], key: str, way: str
 ) -> None:
     """cases: what systems leave behind; second opinion: hidden files of a folder. Whatever their bytes are."""
     if way == "unversioned":
@@ -113,7 +113,7 @@ def test_row_5_what_systems_leave_behind_is_skipped_without_a_trace(
     assert (world.gateway.calls(), looks) == ([], {})
 
 
-def test_the_command_line_counts_what_systems_leave_behind_as_no_photos(run: Run, world: World, photo: bytes) -> None:
+def test_the_command_line_counts_what_systems_leave_behind_as_no_photos(run: Run, world: Harness, photo: bytes) -> None:
     """cases: what systems leave behind."""
     for key in SYSTEM_FILES:
         world.put(key, photo, prompt="wood")
@@ -123,7 +123,9 @@ def test_the_command_line_counts_what_systems_leave_behind_as_no_photos(run: Run
     assert world.waiting() == []
 
 
-def test_submit_uploads_nothing_that_systems_leave_behind(run: Run, world: World, photo: bytes, tmp_path: Path) -> None:
+def test_submit_uploads_nothing_that_systems_leave_behind(
+    run: Run, world: Harness, photo: bytes, tmp_path: Path
+) -> None:
     """second opinion: hidden files of a folder."""
     for key in ("shoes/red.jpg", *SYSTEM_FILES):
         path = tmp_path / "photos" / key
@@ -142,7 +144,7 @@ def test_submit_uploads_nothing_that_systems_leave_behind(run: Run, world: World
 @pytest.mark.parametrize("has_versions", [True, False])
 @pytest.mark.parametrize("key", DOT_SEGMENTS)
 def test_row_66_a_dot_segment_ends_as_an_invalid_option_before_anybody_asks_for_the_object(
-    world: World, photo: bytes, looks: Counter[str], key: str, has_versions: bool
+    world: Harness, photo: bytes, looks: Counter[str], key: str, has_versions: bool
 ) -> None:
     """cases: dot segments. Its dead letter comes once, however often the upload is noticed, and can be moved back."""
     if not has_versions:
@@ -163,7 +165,7 @@ def test_row_66_a_dot_segment_ends_as_an_invalid_option_before_anybody_asks_for_
     assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["invalid_option"]
 
 
-def test_the_command_line_knows_that_a_dot_segment_is_invalid(run: Run, world: World, photo: bytes) -> None:
+def test_the_command_line_knows_that_a_dot_segment_is_invalid(run: Run, world: Harness, photo: bytes) -> None:
     """cases: dot segments."""
     for key in DOT_SEGMENTS:
         world.put(key, photo, prompt="wood")
@@ -172,7 +174,7 @@ def test_the_command_line_knows_that_a_dot_segment_is_invalid(run: Run, world: W
     assert run("backfill", "--yes")["enqueued"] == 0
 
 
-def test_submit_makes_no_key_with_a_dot_segment(run: Run, world: World, photo: bytes, tmp_path: Path) -> None:
+def test_submit_makes_no_key_with_a_dot_segment(run: Run, world: Harness, photo: bytes, tmp_path: Path) -> None:
     """cases: dot segments."""
     (tmp_path / "red.jpg").write_bytes(photo)
     for to in ("a/../", "./", "a/./b/"):
@@ -183,7 +185,7 @@ def test_submit_makes_no_key_with_a_dot_segment(run: Run, world: World, photo: b
 @pytest.mark.parametrize(
     "key", ["a..b/c.jpg", "a/.../b.jpg", "a/..b.jpg", "a/b..", "a/.b.jpg", "/a.jpg", "a//b.jpg", "//a.jpg"]
 )
-def test_dots_and_slashes_that_are_no_dot_segment_are_ordinary(world: World, photo: bytes, key: str) -> None:
+def test_dots_and_slashes_that_are_no_dot_segment_are_ordinary(world: Harness, photo: bytes, key: str) -> None:
     """cases: dot segments."""
     world.upload(key, photo, prompt="wood")
     assert list(world.outputs()) == [f"{key}.png"]
@@ -194,7 +196,7 @@ def test_dots_and_slashes_that_are_no_dot_segment_are_ordinary(world: World, pho
 
 @pytest.mark.parametrize(("folder", "photos_folder"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
 def test_row_68_a_prompt_txt_serves_its_folder_in_the_other_unicode_form(
-    world: World, photo: bytes, folder: str, photos_folder: str
+    world: Harness, photo: bytes, folder: str, photos_folder: str
 ) -> None:
     """cases: two Unicode forms."""
     world.put(f"{folder}/prompt.txt", b"a beach")
@@ -203,7 +205,7 @@ def test_row_68_a_prompt_txt_serves_its_folder_in_the_other_unicode_form(
 
 
 def test_a_prompt_txt_of_the_other_unicode_form_is_read_once_a_minute(
-    world: World, photo: bytes, looks: Counter[str]
+    world: Harness, photo: bytes, looks: Counter[str]
 ) -> None:
     """cases: two Unicode forms."""
     world.put(f"{COMPOSED}/prompt.txt", b"a beach")
@@ -228,7 +230,7 @@ def encoded(job: Job) -> dict[str, Any]:
 @pytest.mark.parametrize("has_versions", [True, False])
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_row_67_an_upload_whose_event_has_its_key_encoded_is_bought_once_under_its_own_key(
-    world: World, photo: bytes, key: str, has_versions: bool
+    world: Harness, photo: bytes, key: str, has_versions: bool
 ) -> None:
     """second opinion: LocalStack percent-encodes keys. The job is that of the plain key, which others name."""
     if not has_versions:
@@ -253,7 +255,7 @@ def test_row_67_an_upload_whose_event_has_its_key_encoded_is_bought_once_under_i
 
 @pytest.mark.parametrize("has_versions", [True, False])
 def test_row_67_the_plain_key_wins_and_costs_no_further_look(
-    world: World, photo: bytes, looks: Counter[str], has_versions: bool
+    world: Harness, photo: bytes, looks: Counter[str], has_versions: bool
 ) -> None:
     """second opinion: LocalStack percent-encodes keys. AWS doesn't, and these are keys like others there."""
     if not has_versions:
@@ -271,7 +273,7 @@ def test_row_67_the_plain_key_wins_and_costs_no_further_look(
 
 @pytest.mark.parametrize("has_versions", [True, False])
 def test_row_67_another_upload_under_the_decoded_key_is_not_taken_for_a_deleted_one(
-    world: World, photo: bytes, picture_of: Callable[[str], bytes], has_versions: bool
+    world: Harness, photo: bytes, picture_of: Callable[[str], bytes], has_versions: bool
 ) -> None:
     if not has_versions:
         unversioned(world)
@@ -287,7 +289,7 @@ def test_row_67_another_upload_under_the_decoded_key_is_not_taken_for_a_deleted_
 
 @pytest.mark.parametrize("key", ["gone/%2e%2e/a.jpg", "%ff.jpg", "gone%.jpg"])
 def test_a_deleted_upload_whose_key_can_not_be_decoded_is_gone(
-    world: World, photo: bytes, looks: Counter[str], key: str
+    world: Harness, photo: bytes, looks: Counter[str], key: str
 ) -> None:
     """Also one whose decoded key nobody can ask for."""
     job = world.put(key, photo, prompt="snow")
@@ -298,7 +300,7 @@ def test_a_deleted_upload_whose_key_can_not_be_decoded_is_gone(
 
 
 def test_row_67_what_is_skipped_or_waits_under_an_encoded_key_is_so_under_its_own(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """second opinion: LocalStack percent-encodes keys."""
     assert world.invoke(world.trigger_function, encoded(world.put("~$ list.jpg", photo)))["uploads"] == [
@@ -314,7 +316,7 @@ def test_row_67_what_is_skipped_or_waits_under_an_encoded_key_is_so_under_its_ow
 
 
 def test_row_67_a_fault_on_the_way_to_the_decoded_key_loses_nothing(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """second opinion: LocalStack percent-encodes keys."""
     job = world.put("my photo.jpg", photo, prompt="wood")
@@ -336,7 +338,7 @@ def test_row_67_a_fault_on_the_way_to_the_decoded_key_loses_nothing(
     assert world.charged() == 1
 
 
-def world_id(world: World, key: str) -> str:
+def world_id(world: Harness, key: str) -> str:
     """The job id of a key's current object."""
     head = world.s3.head_object(Bucket=INPUT, Key=key)
     return Job(INPUT, key, head["VersionId"]).id

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from backdrop import wiring
+from backdrop import bootstrap
 from backdrop.clock import Clock
-from tests.integration.world import Killed, World, s3_event
+from tests.integration.harness import Harness, Killed, s3_event
 
 AT_REST: list[Any] = []
 
 
-def test_row_1_the_same_event_twice_is_paid_once(world: World, photo: bytes) -> None:
+def test_row_1_the_same_event_twice_is_paid_once(world: Harness, photo: bytes) -> None:
     job = world.upload("a.jpg", photo, prompt="wood")
 
     world.notify(job)
@@ -27,7 +27,7 @@ def test_row_1_the_same_event_twice_is_paid_once(world: World, photo: bytes) -> 
 
 
 @pytest.mark.parametrize("workers", [2, 10])
-def test_row_2_the_same_event_at_once_is_paid_once(world: World, photo: bytes, workers: int) -> None:
+def test_row_2_the_same_event_at_once_is_paid_once(world: Harness, photo: bytes, workers: int) -> None:
     world.gateway.settings(latency_seconds=0.3)
     job = world.put("a.jpg", photo, prompt="wood")
     world.app  # noqa: B018 - workers of one process share it; ten of them would build ten
@@ -48,7 +48,7 @@ def test_row_2_the_same_event_at_once_is_paid_once(world: World, photo: bytes, w
 
 
 def test_row_2_the_same_event_during_the_call_makes_no_call_of_its_own(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     gateway = world.app.gateway
@@ -67,7 +67,7 @@ def test_row_2_the_same_event_during_the_call_makes_no_call_of_its_own(
     assert world.charged() == 1
 
 
-def test_row_3_put_and_complete_multipart_of_one_object_are_one_job(world: World, photo: bytes) -> None:
+def test_row_3_put_and_complete_multipart_of_one_object_are_one_job(world: Harness, photo: bytes) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     event = s3_event(job, job)
     event["Records"][1]["eventName"] = "ObjectCreated:CompleteMultipartUpload"
@@ -77,7 +77,7 @@ def test_row_3_put_and_complete_multipart_of_one_object_are_one_job(world: World
     assert world.charged() == 1
 
 
-def test_row_52_a_retry_message_delivered_twice_is_paid_once(world: World, photo: bytes) -> None:
+def test_row_52_a_retry_message_delivered_twice_is_paid_once(world: Harness, photo: bytes) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     world.app.queues.retry(job, 0)
     world.app.queues.retry(job, 0)
@@ -98,7 +98,7 @@ LOST_ANSWERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fault", LOST_ANSWERS, ids=lambda fault: fault["kind"])
 def test_rows_26_27_31_a_lost_answer_is_asked_for_again_with_the_same_key_and_body(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, fault: dict[str, Any]
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
     environment.setenv("GATEWAY_TIMEOUT_SECONDS", "1")
     world.gateway.faults([fault])
@@ -115,7 +115,7 @@ def test_rows_26_27_31_a_lost_answer_is_asked_for_again_with_the_same_key_and_bo
 
 @pytest.mark.parametrize("route", ["edits", "edits-multipart"])
 def test_a_replay_is_the_same_byte_for_byte_on_every_route(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, route: str
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, route: str
 ) -> None:
     environment.setenv("GATEWAY_ROUTE", route)
     world.gateway.faults([{"kind": "drop_after_charge"}])
@@ -130,7 +130,7 @@ def test_a_replay_is_the_same_byte_for_byte_on_every_route(
 
 @pytest.mark.parametrize("fault", LOST_ANSWERS[:2], ids=lambda fault: fault["kind"])
 def test_row_26_under_park_an_unknown_outcome_is_left_to_people(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, fault: dict[str, Any]
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.settings(honours_idempotency_keys=False)
@@ -145,7 +145,7 @@ def test_row_26_under_park_an_unknown_outcome_is_left_to_people(
     assert world.charged() == 1
 
 
-def test_an_outcome_that_stays_unknown_is_dead_lettered_after_one_replay(world: World, photo: bytes) -> None:
+def test_an_outcome_that_stays_unknown_is_dead_lettered_after_one_replay(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "drop", "times": 0}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -158,7 +158,7 @@ def test_an_outcome_that_stays_unknown_is_dead_lettered_after_one_replay(world: 
 
 @pytest.mark.parametrize("policy", ["retry", "park"])
 def test_row_59_a_moved_back_unknown_outcome_is_replayed_with_its_key(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, policy: str
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, policy: str
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", policy)
     world.gateway.faults([{"kind": "drop_after_charge", "times": 2 if policy == "retry" else 1}])
@@ -175,7 +175,7 @@ def test_row_59_a_moved_back_unknown_outcome_is_replayed_with_its_key(
     assert world.dead_letters() == []
 
 
-def test_row_29_a_call_still_running_is_waited_for(world: World, photo: bytes) -> None:
+def test_row_29_a_call_still_running_is_waited_for(world: Harness, photo: bytes) -> None:
     """The replay's 409 says that the first call is still running."""
     world.gateway.faults(
         [
@@ -192,7 +192,7 @@ def test_row_29_a_call_still_running_is_waited_for(world: World, photo: bytes) -
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_row_29_a_conflict_that_stays_is_an_unknown_outcome(world: World, photo: bytes) -> None:
+def test_row_29_a_conflict_that_stays_is_an_unknown_outcome(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 409, "times": 0}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -202,7 +202,7 @@ def test_row_29_a_conflict_that_stays_is_an_unknown_outcome(world: World, photo:
     assert world.charged() == 1
 
 
-def test_row_30_a_refused_replay_is_dead_lettered_and_moved_back_keeps_its_key(world: World, photo: bytes) -> None:
+def test_row_30_a_refused_replay_is_dead_lettered_and_moved_back_keeps_its_key(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 422, "code": "key_reused"}])
     world.upload("a.jpg", photo, prompt="wood")
     world.drain()
@@ -218,7 +218,7 @@ def test_row_30_a_refused_replay_is_dead_lettered_and_moved_back_keeps_its_key(w
 
 
 @pytest.mark.parametrize("status", [429, 503, 402])
-def test_a_busy_answer_to_a_replay_says_nothing_about_the_first_call(world: World, photo: bytes, status: int) -> None:
+def test_a_busy_answer_to_a_replay_says_nothing_about_the_first_call(world: Harness, photo: bytes, status: int) -> None:
     world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": status}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -229,7 +229,7 @@ def test_a_busy_answer_to_a_replay_says_nothing_about_the_first_call(world: Worl
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_a_refused_replay_with_a_dead_link_proves_that_nothing_was_charged(world: World, photo: bytes) -> None:
+def test_a_refused_replay_with_a_dead_link_proves_that_nothing_was_charged(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 400}])
     world.upload("a.jpg", photo, prompt="wood")
 
@@ -243,7 +243,7 @@ def test_a_refused_replay_with_a_dead_link_proves_that_nothing_was_charged(world
 
 
 def test_a_refused_replay_of_a_file_upload_proves_nothing_however_late(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """A file upload has no link that could be dead."""
     environment.setenv("GATEWAY_ROUTE", "edits-multipart")
@@ -258,13 +258,13 @@ def test_a_refused_replay_of_a_file_upload_proves_nothing_however_late(
 
 
 def test_row_25_a_connection_never_made_is_no_attempt(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("GATEWAY_BASE_URL", "http://127.0.0.1:9/v1")  # the discard port: nobody listens
     job = world.upload("a.jpg", photo, prompt="wood")
     record = world.record(job)
     assert record is not None
-    assert (record.state, record.attempts) == ("CLAIMED", 0)
+    assert (record.state, record.calls_sent) == ("CLAIMED", 0)
 
     environment.setenv("GATEWAY_BASE_URL", world.gateway.base_url)
     world.restart()
@@ -277,7 +277,7 @@ def test_row_25_a_connection_never_made_is_no_attempt(
 class LedgerFault:
     """Lets DynamoDB writes of one state fail, `times` times."""
 
-    def __init__(self, world: World, state: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, world: Harness, state: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
         client = world.app.ledger._client
         self.left = times
         for name in ("put_item", "update_item"):
@@ -295,7 +295,7 @@ class LedgerFault:
 
 
 def test_row_38_a_purchase_that_the_ledger_could_not_take_travels_in_a_message(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.settings(honours_idempotency_keys=False)
     fault = LedgerFault(world, "PAID", 1, monkeypatch)
@@ -310,7 +310,7 @@ def test_row_38_a_purchase_that_the_ledger_could_not_take_travels_in_a_message(
 
 
 def test_row_39_with_the_ledger_down_nothing_is_called(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = LedgerFault(world, "CALLING", 1, monkeypatch)
 
@@ -323,7 +323,7 @@ def test_row_39_with_the_ledger_down_nothing_is_called(
 
 
 def test_row_40_a_worker_that_wakes_after_its_lease_can_not_start_a_call(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first worker sleeps before its CALLING write while a second one does the work."""
     job = world.put("a.jpg", photo, prompt="wood")
@@ -344,7 +344,7 @@ def test_row_40_a_worker_that_wakes_after_its_lease_can_not_start_a_call(
     assert world.charged() == 1
 
 
-def test_row_40_a_late_answer_is_still_the_truth(world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_40_a_late_answer_is_still_the_truth(world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose lease ran out during its call writes PAID; whoever took over stores that and buys nothing."""
     world.gateway.settings(honours_idempotency_keys=False)
     job = world.put("a.jpg", photo, prompt="wood")
@@ -369,10 +369,10 @@ def test_row_40_a_late_answer_is_still_the_truth(world: World, photo: bytes, mon
 
 @pytest.mark.parametrize("skew", [300.0, -300.0])
 def test_row_41_a_worker_with_a_wrong_clock_does_not_take_over_a_running_call(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, skew: float
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, skew: float
 ) -> None:
     """Two workers, one clock minutes off; DynamoDB's Date header tells both the same time."""
-    monkeypatch.setattr(wiring, "Clock", Clock)
+    monkeypatch.setattr(bootstrap, "Clock", Clock)
     job = world.put("a.jpg", photo, prompt="wood")
     world.restart()
     off = {"now": 0.0}
@@ -396,7 +396,7 @@ def test_row_41_a_worker_with_a_wrong_clock_does_not_take_over_a_running_call(
 
 
 def test_row_34_killed_after_the_charge_the_same_call_brings_the_answer(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = world.app.gateway
     real = gateway.send
@@ -415,7 +415,7 @@ def test_row_34_killed_after_the_charge_the_same_call_brings_the_answer(
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_a_duplicate_that_meets_a_running_worker_costs_nothing_and_comes_to_rest(world: World, photo: bytes) -> None:
+def test_a_duplicate_that_meets_a_running_worker_costs_nothing_and_comes_to_rest(world: Harness, photo: bytes) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
     world.app.ledger.claim(job, "a running worker", 150)
 

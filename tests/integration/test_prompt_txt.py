@@ -7,17 +7,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.prompts import REMEMBERED_SECONDS
+from tests.integration.harness import Harness, eventbridge_event
 from tests.integration.test_reconcile import run as reconcile
-from tests.integration.world import World, eventbridge_event
 
 
-def prompts(world: World) -> list[str]:
+def prompts(world: Harness) -> list[str]:
     """Those that were bought, in order."""
     return [charge["prompt"] for charge in world.gateway.charges()]
 
 
 def test_the_prompt_is_the_metadatas_then_the_nearest_folders_then_the_default(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DEFAULT_PROMPT", "plain white")
     world.put("shoes/prompt.txt", "\ufeffcafé,\r\nat noon\r\n".encode())
@@ -33,7 +33,7 @@ def test_the_prompt_is_the_metadatas_then_the_nearest_folders_then_the_default(
     assert prompts(world) == ["snow", "a beach", "café,\r\nat noon", "café,\r\nat noon", "plain white"]
 
 
-def test_n_and_size_are_the_metadatas_all_the_same(world: World, photo: bytes) -> None:
+def test_n_and_size_are_the_metadatas_all_the_same(world: Harness, photo: bytes) -> None:
     world.put("prompt.txt", b"a beach")
 
     world.upload("a.jpg", photo, n="2", size="1024x1024")
@@ -44,7 +44,7 @@ def test_n_and_size_are_the_metadatas_all_the_same(world: World, photo: bytes) -
 
 @pytest.mark.parametrize("key", ["prompt.txt", "shoes/prompt.txt"])
 @pytest.mark.parametrize("way", ["trigger", "eventbridge", "retry", "reconcile"])
-def test_a_prompt_txt_is_skipped_without_a_trace(world: World, key: str, way: str) -> None:
+def test_a_prompt_txt_is_skipped_without_a_trace(world: Harness, key: str, way: str) -> None:
     job = world.put(key, b"a beach", prompt="wood")
 
     if way == "trigger":
@@ -68,7 +68,7 @@ def test_a_prompt_txt_is_skipped_without_a_trace(world: World, key: str, way: st
     ids=["not UTF-8", "control characters", "too long"],
 )
 def test_a_prompt_txt_that_can_not_be_used_is_named_in_the_dead_letter(
-    world: World, photo: bytes, content: bytes
+    world: Harness, photo: bytes, content: bytes
 ) -> None:
     world.put("shoes/prompt.txt", content)
 
@@ -82,7 +82,7 @@ def test_a_prompt_txt_that_can_not_be_used_is_named_in_the_dead_letter(
 
 
 def test_a_photo_that_came_before_its_prompt_txt_is_painted_when_its_dead_letter_is_moved_back(
-    world: World, photo: bytes
+    world: Harness, photo: bytes
 ) -> None:
     world.upload("shoes/red.jpg", photo)
     [letter] = world.dead_letters()
@@ -99,7 +99,7 @@ def test_a_photo_that_came_before_its_prompt_txt_is_painted_when_its_dead_letter
     assert world.dead_letters() == []
 
 
-def test_a_changed_prompt_txt_buys_nothing_by_itself(world: World, photo: bytes) -> None:
+def test_a_changed_prompt_txt_buys_nothing_by_itself(world: Harness, photo: bytes) -> None:
     world.upload("shoes/prompt.txt", b"a beach")
     job = world.upload("shoes/red.jpg", photo)
 
@@ -113,7 +113,7 @@ def test_a_changed_prompt_txt_buys_nothing_by_itself(world: World, photo: bytes)
     assert prompts(world) == ["a beach", "a forest"]
 
 
-def test_a_prompt_txt_that_changes_between_a_call_and_its_replay_changes_nothing(world: World, photo: bytes) -> None:
+def test_a_prompt_txt_that_changes_between_a_call_and_its_replay_changes_nothing(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "drop_after_charge"}])
     world.put("prompt.txt", b"a beach")
     world.upload("a.jpg", photo)
@@ -129,7 +129,7 @@ def test_a_prompt_txt_that_changes_between_a_call_and_its_replay_changes_nothing
 
 
 def test_an_upload_waits_while_its_prompt_txt_can_not_be_read(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """Never the default prompt instead: it would be paid for."""
     environment.setenv("DEFAULT_PROMPT", "plain white")

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.upload import Job
-from tests.integration.world import INPUT, ROOT, Killed, World, envelope, s3_event
+from tests.integration.harness import INPUT, ROOT, Harness, Killed, envelope, s3_event
 
 
 def batch(*bodies: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def batch(*bodies: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("shape", ["own", "envelope", "s3"])
-def test_row_49_every_shape_of_a_waiting_upload_is_processed(world: World, photo: bytes, shape: str) -> None:
+def test_row_49_every_shape_of_a_waiting_upload_is_processed(world: Harness, photo: bytes, shape: str) -> None:
     job = world.put("my photo+1.jpg", photo, prompt="wood")
     event = s3_event(job)
     message = {"own": {"job": job.as_dict()}, "envelope": envelope(event, Killed()), "s3": event}[shape]
@@ -34,7 +34,7 @@ def test_row_49_every_shape_of_a_waiting_upload_is_processed(world: World, photo
     assert world.waiting() == []
 
 
-def test_row_50_an_envelope_without_a_response_is_processed(world: World, photo: bytes) -> None:
+def test_row_50_an_envelope_without_a_response_is_processed(world: Harness, photo: bytes) -> None:
     letter = envelope(s3_event(world.put("a.jpg", photo, prompt="wood")), Killed())
     del letter["responsePayload"], letter["responseContext"]
     letter["requestContext"]["condition"] = "EventAgeExceeded"
@@ -45,7 +45,7 @@ def test_row_50_an_envelope_without_a_response_is_processed(world: World, photo:
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_an_envelope_with_several_uploads_becomes_one_message_each(world: World, photo: bytes) -> None:
+def test_an_envelope_with_several_uploads_becomes_one_message_each(world: Harness, photo: bytes) -> None:
     jobs = [world.put(f"{number}.jpg", photo, prompt="wood") for number in range(3)]
 
     world.send(envelope(s3_event(*jobs), Killed()))
@@ -60,7 +60,7 @@ def test_an_envelope_with_several_uploads_becomes_one_message_each(world: World,
     ["no json", "[]", "{}", '{"job": {}}', '{"job": {"bucket": "other", "key": "a"}}', '{"job": 7}', "x" * 200_000],
     ids=["text", "list", "empty", "no-key", "other-bucket", "number", "huge"],
 )
-def test_rows_51_53_a_malformed_message_is_dead_lettered_at_once_with_its_text(world: World, body: str) -> None:
+def test_rows_51_53_a_malformed_message_is_dead_lettered_at_once_with_its_text(world: Harness, body: str) -> None:
     answer = world.invoke(world.retry_function, batch(body))
 
     assert answer == {"batchItemFailures": []}
@@ -71,7 +71,7 @@ def test_rows_51_53_a_malformed_message_is_dead_lettered_at_once_with_its_text(w
     assert len(letter["body"]) >= min(len(body), 50_000)
 
 
-def test_rows_53_54_only_what_has_to_come_back_is_reported(world: World, photo: bytes) -> None:
+def test_rows_53_54_only_what_has_to_come_back_is_reported(world: Harness, photo: bytes) -> None:
     done = world.put("done.jpg", photo, prompt="wood")
     waits = world.put("waits.jpg", photo, prompt="forbidden")
     world.gateway.faults([{"kind": "status", "status": 503, "match": "forbidden"}])
@@ -86,7 +86,7 @@ def test_rows_53_54_only_what_has_to_come_back_is_reported(world: World, photo: 
 
 
 def test_rows_54_55_all_failing_with_dead_receipt_handles_is_an_answer_and_no_exception(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(*_: Any, **__: Any) -> Any:
         raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
@@ -101,7 +101,7 @@ def test_rows_54_55_all_failing_with_dead_receipt_handles_is_an_answer_and_no_ex
 
 
 def test_row_58_an_upload_that_can_not_be_enqueued_fails_the_trigger(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lambda then sends the event to RetryQueue itself."""
 
@@ -121,7 +121,7 @@ def test_row_58_an_upload_that_can_not_be_enqueued_fails_the_trigger(
     assert world.charged() == 1
 
 
-def test_row_59_a_moved_back_done_upload_is_left_alone(world: World, photo: bytes) -> None:
+def test_row_59_a_moved_back_done_upload_is_left_alone(world: Harness, photo: bytes) -> None:
     job = world.upload("a.jpg", photo, prompt="wood")
 
     world.send({"job": job.as_dict(), "reason": {"code": "outcome_unknown"}, "failed_at": "2026-01-01T00:00:00.000Z"})
@@ -131,7 +131,7 @@ def test_row_59_a_moved_back_done_upload_is_left_alone(world: World, photo: byte
 
 
 def test_row_59_a_moved_back_rejection_is_tried_again_and_may_fail_again(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     world.upload("a.jpg", photo)
     world.redrive()
@@ -148,7 +148,7 @@ def test_row_59_a_moved_back_rejection_is_tried_again_and_may_fail_again(
 
 
 def test_row_59_moved_back_after_its_attempts_an_upload_gets_as_many_again(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("MAX_ATTEMPTS", "2")
     world.gateway.faults([{"kind": "status", "status": 500, "times": 3}])
@@ -163,7 +163,7 @@ def test_row_59_moved_back_after_its_attempts_an_upload_gets_as_many_again(
     assert world.charged() == 1
 
 
-def test_a_duplicate_event_of_a_rejected_upload_sends_no_second_letter(world: World, photo: bytes) -> None:
+def test_a_duplicate_event_of_a_rejected_upload_sends_no_second_letter(world: Harness, photo: bytes) -> None:
     job = world.upload("a.jpg", photo)
 
     world.notify(job)
@@ -171,7 +171,7 @@ def test_a_duplicate_event_of_a_rejected_upload_sends_no_second_letter(world: Wo
     assert len(world.dead_letters()) == 1
 
 
-def test_a_moved_back_malformed_message_is_read_again(world: World, photo: bytes) -> None:
+def test_a_moved_back_malformed_message_is_read_again(world: Harness, photo: bytes) -> None:
     job = world.put("a.jpg", photo, prompt="wood")
 
     world.send({"job": None, "reason": {}, "failed_at": "…", "body": json.dumps({"job": job.as_dict()})})
@@ -180,7 +180,7 @@ def test_a_moved_back_malformed_message_is_read_again(world: World, photo: bytes
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_a_waiting_upload_keeps_its_message_hidden_until_its_time(world: World, photo: bytes) -> None:
+def test_a_waiting_upload_keeps_its_message_hidden_until_its_time(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 429, "retry_after": "120"}])
     world.send({"job": world.put("a.jpg", photo, prompt="wood").as_dict()})
 
@@ -191,7 +191,7 @@ def test_a_waiting_upload_keeps_its_message_hidden_until_its_time(world: World, 
     assert 110 < due - world.now() < 140
 
 
-def test_a_job_for_an_object_that_never_was_is_superseded(world: World) -> None:
+def test_a_job_for_an_object_that_never_was_is_superseded(world: Harness) -> None:
     world.send({"job": Job(INPUT, "never.jpg").as_dict()})
     world.drain()
 

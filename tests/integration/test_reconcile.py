@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from backdrop.upload import STUCK_SECONDS
-from tests.integration.world import INPUT, ROOT, World
+from tests.integration.harness import INPUT, ROOT, Harness
 
 SCHEDULE = json.loads((ROOT / "events" / "schedule.json").read_text())
 
 
-def run(world: World) -> Any:
+def run(world: Harness) -> Any:
     return world.invoke(world.reconcile_function, SCHEDULE)
 
 
 def test_row_62_an_upload_without_a_notification_is_found_and_a_second_run_buys_nothing(
-    world: World, photo: bytes
+    world: Harness, photo: bytes
 ) -> None:
     world.put("lost.jpg", photo, prompt="wood")
     world.put("folder/", b"")
@@ -31,7 +31,7 @@ def test_row_62_an_upload_without_a_notification_is_found_and_a_second_run_buys_
     assert world.charged() == 1
 
 
-def test_uploads_younger_than_two_minutes_or_older_than_a_day_are_left_alone(world: World, photo: bytes) -> None:
+def test_uploads_younger_than_two_minutes_or_older_than_a_day_are_left_alone(world: Harness, photo: bytes) -> None:
     world.put("young.jpg", photo, prompt="wood")
     world.advance(60)
     assert run(world)["enqueued"] == 0
@@ -41,7 +41,7 @@ def test_uploads_younger_than_two_minutes_or_older_than_a_day_are_left_alone(wor
     assert world.waiting() == []
 
 
-def test_a_second_run_does_not_enqueue_again_what_still_waits(world: World, photo: bytes) -> None:
+def test_a_second_run_does_not_enqueue_again_what_still_waits(world: Harness, photo: bytes) -> None:
     world.put("lost.jpg", photo, prompt="wood")
     world.advance(130)
 
@@ -51,7 +51,7 @@ def test_a_second_run_does_not_enqueue_again_what_still_waits(world: World, phot
     assert len(world.waiting()) == 1
 
 
-def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(world: World, photo: bytes) -> None:
+def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(world: Harness, photo: bytes) -> None:
     """A queue that is slow to hand out gets no second message for each upload at every run."""
     world.put("red.jpg", photo, prompt="snow")
     world.advance(150)
@@ -69,7 +69,7 @@ def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(world: World, 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"where": "media", "kind": "status"}])
 def test_an_upload_whose_message_was_lost_goes_on_from_its_state(
-    world: World, photo: bytes, fault: dict[str, Any]
+    world: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
     world.gateway.faults([fault])
     world.upload("a.jpg", photo, prompt="wood")
@@ -83,7 +83,7 @@ def test_an_upload_whose_message_was_lost_goes_on_from_its_state(
     assert world.charged() == 1
 
 
-def test_finished_and_rejected_uploads_are_left_alone(world: World, photo: bytes) -> None:
+def test_finished_and_rejected_uploads_are_left_alone(world: Harness, photo: bytes) -> None:
     world.upload("done.jpg", photo, prompt="wood")
     world.upload("rejected.jpg", photo)
     world.advance(3600)
@@ -92,7 +92,7 @@ def test_finished_and_rejected_uploads_are_left_alone(world: World, photo: bytes
 
 
 def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
         world.put(f"{number}.jpg", photo, prompt="wood")
@@ -111,7 +111,7 @@ def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
     assert not found[0]["complete"]
 
 
-def test_old_versions_and_deleted_objects_are_not_enqueued(world: World, photo: bytes) -> None:
+def test_old_versions_and_deleted_objects_are_not_enqueued(world: Harness, photo: bytes) -> None:
     world.put("replaced.jpg", photo, prompt="wood")
     world.put("replaced.jpg", photo, prompt="snow")
     world.put("deleted.jpg", photo, prompt="wood")

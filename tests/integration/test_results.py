@@ -7,9 +7,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop import results
-from backdrop.app import App
 from backdrop.errors import ResultUnreachable
-from tests.integration.world import INPUT, OUTPUT, Killed, MovedClock, World
+from backdrop.services import Services
+from tests.integration.harness import INPUT, OUTPUT, Harness, Killed, MovedClock
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tests.integration.world import INPUT, OUTPUT, Killed, MovedClock, World
     ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}",
 )
 def test_rows_42_to_45_a_dead_or_hostile_link_ends_as_result_unavailable_within_minutes(
-    world: World, photo: bytes, fault: dict[str, Any]
+    world: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
     world.gateway.faults([{"where": "media", "times": 0, **fault}])
     job = world.upload("a.jpg", photo, prompt="wood")
@@ -53,7 +53,7 @@ def test_rows_42_to_45_a_dead_or_hostile_link_ends_as_result_unavailable_within_
     "fault", [{"kind": "status", "status": 500}, {"kind": "short"}], ids=lambda fault: fault["kind"]
 )
 def test_rows_43_45_a_link_that_may_work_later_is_tried_for_its_24_hours(
-    world: World, photo: bytes, fault: dict[str, Any]
+    world: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
     world.gateway.faults([{"where": "media", "times": 0, **fault}])
     world.upload("a.jpg", photo, prompt="wood")
@@ -67,7 +67,7 @@ def test_rows_43_45_a_link_that_may_work_later_is_tried_for_its_24_hours(
     assert len(world.gateway.calls()) == 1
 
 
-def test_rows_43_45_a_link_that_works_again_is_stored(world: World, photo: bytes) -> None:
+def test_rows_43_45_a_link_that_works_again_is_stored(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 3}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -88,7 +88,7 @@ def test_rows_43_45_a_link_that_works_again_is_stored(world: World, photo: bytes
     ],
 )
 def test_row_42_a_link_to_where_results_must_not_come_from_is_never_followed(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, link: str, address: str
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, link: str, address: str
 ) -> None:
     asked: list[httpx.Request] = []
 
@@ -96,7 +96,7 @@ def test_row_42_a_link_to_where_results_must_not_come_from_is_never_followed(
         asked.append(request)
         return httpx.Response(200, content=photo)
 
-    app: App = world.app
+    app: Services = world.app
     guarded = results.Results(world.gateway.base_url, lambda *_: [address], httpx.MockTransport(nobody))
     monkeypatch.setattr(app.results, "_resolve", guarded._resolve)
     monkeypatch.setattr(app.results, "_client", guarded._client)
@@ -110,7 +110,7 @@ def test_row_42_a_link_to_where_results_must_not_come_from_is_never_followed(
     assert world.charged() == 1
 
 
-def fail_put(world: World, monkeypatch: pytest.MonkeyPatch, code: str, status: int, times: int) -> None:
+def fail_put(world: Harness, monkeypatch: pytest.MonkeyPatch, code: str, status: int, times: int) -> None:
     """Let storing results fail."""
     client = world.app.storage._client
     real, left = client.put_object, [times]
@@ -130,7 +130,7 @@ def fail_put(world: World, monkeypatch: pytest.MonkeyPatch, code: str, status: i
     [("AccessDenied", 403), ("SlowDown", 503), ("ConditionalRequestConflict", 409), ("KMS.DisabledException", 400)],
 )
 def test_row_46_only_storing_is_tried_again(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch, code: str, status: int
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, code: str, status: int
 ) -> None:
     fail_put(world, monkeypatch, code, status, times=7)
 
@@ -142,7 +142,7 @@ def test_row_46_only_storing_is_tried_again(
     assert world.dead_letters() == []
 
 
-def test_row_47_an_object_that_is_no_result_of_this_key_is_not_overwritten(world: World, photo: bytes) -> None:
+def test_row_47_an_object_that_is_no_result_of_this_key_is_not_overwritten(world: Harness, photo: bytes) -> None:
     world.s3.put_object(Bucket=OUTPUT, Key="a.jpg.png", Body=b"somebody's own")
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -159,7 +159,7 @@ def test_row_47_an_object_that_is_no_result_of_this_key_is_not_overwritten(world
 
 
 def test_row_36_a_result_that_is_stored_already_is_verified_and_done(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = world.app.ledger
     real = ledger.release
@@ -182,7 +182,7 @@ def test_row_36_a_result_that_is_stored_already_is_verified_and_done(
     assert world.charged() == 1
 
 
-def test_row_12_an_older_job_that_finishes_late_never_replaces_a_newer_result(world: World, photo: bytes) -> None:
+def test_row_12_an_older_job_that_finishes_late_never_replaces_a_newer_result(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
     world.upload("a.jpg", photo, prompt="wood")
     newer = world.upload("a.jpg", photo, prompt="snow")
@@ -196,7 +196,7 @@ def test_row_12_an_older_job_that_finishes_late_never_replaces_a_newer_result(wo
     assert world.dead_letters() == []
 
 
-def test_row_12_a_result_of_a_later_second_wins_even_when_the_source_is_gone(world: World, photo: bytes) -> None:
+def test_row_12_a_result_of_a_later_second_wins_even_when_the_source_is_gone(world: Harness, photo: bytes) -> None:
     first = world.put("a.jpg", photo, prompt="wood")
     world.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
     world.notify(first)
@@ -210,7 +210,7 @@ def test_row_12_a_result_of_a_later_second_wins_even_when_the_source_is_gone(wor
 
 
 def test_slow_links_do_not_starve_the_other_images_and_end_after_a_day(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: set[str] = set()
 

@@ -8,7 +8,7 @@ import botocore.client
 import httpx
 import pytest
 
-from tests.integration.world import World, s3_event
+from tests.integration.harness import Harness, s3_event
 
 OF_A_WARM_WORKER = {
     "s3 GetObject": 1,  # the first bytes, with the metadata
@@ -49,7 +49,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_an_ordinary_upload_makes_no_more_round_trips_than_these(
-    world: World, photo: bytes, trips: Counter[str]
+    world: Harness, photo: bytes, trips: Counter[str]
 ) -> None:
     world.upload("first of the day.jpg", photo, prompt="a beach")
     for key, expected in {"second.jpg": OF_A_NEW_WORKER, "third.jpg": OF_A_WARM_WORKER}.items():
@@ -64,7 +64,7 @@ def test_an_ordinary_upload_makes_no_more_round_trips_than_these(
         assert dict(trips) == expected
 
 
-def test_a_message_makes_no_more_round_trips_than_an_event(world: World, photo: bytes, trips: Counter[str]) -> None:
+def test_a_message_makes_no_more_round_trips_than_an_event(world: Harness, photo: bytes, trips: Counter[str]) -> None:
     """Lambda receives and deletes it."""
     world.upload("first of the day.jpg", photo, prompt="a beach")
     record = {"messageId": "1", "receiptHandle": "1", "attributes": {}}
@@ -74,7 +74,7 @@ def test_a_message_makes_no_more_round_trips_than_an_event(world: World, photo: 
     assert dict(trips) == OF_A_WARM_WORKER
 
 
-def test_a_duplicate_event_makes_one_round_trip(world: World, photo: bytes, trips: Counter[str]) -> None:
+def test_a_duplicate_event_makes_one_round_trip(world: Harness, photo: bytes, trips: Counter[str]) -> None:
     job = world.upload("shoes.jpg", photo, prompt="a beach")
     trips.clear()
     world.notify(job)
@@ -82,7 +82,7 @@ def test_a_duplicate_event_makes_one_round_trip(world: World, photo: bytes, trip
 
 
 def test_a_prompt_txt_is_read_once_for_the_photos_of_its_folder(
-    world: World, photo: bytes, trips: Counter[str]
+    world: Harness, photo: bytes, trips: Counter[str]
 ) -> None:
     world.upload("first of the day.jpg", photo, prompt="a beach")
     world.put("shoes/prompt.txt", b"a beach")

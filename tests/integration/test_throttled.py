@@ -15,8 +15,8 @@ from moto.core.botocore_stubber import MockRawResponse
 
 from tests.integration.aws_faults import about, refusing
 from tests.integration.conftest import SharedSession
+from tests.integration.harness import Harness, s3_event
 from tests.integration.test_reconcile import run as reconcile
-from tests.integration.world import World, s3_event
 
 THROTTLES = [
     ("dynamodb.UpdateItem", "ProvisionedThroughputExceededException", 400),
@@ -57,7 +57,7 @@ class Told:
 @pytest.mark.parametrize("way", ["event", "message"])
 @pytest.mark.parametrize(("operation", "code", "status"), THROTTLES)
 def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
-    world: World,
+    world: Harness,
     photo: bytes,
     capsys: pytest.CaptureFixture[str],
     way: str,
@@ -87,7 +87,7 @@ def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
 
 
 def test_row_83_images_reserved_for_a_call_that_was_never_written_are_free_again(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """Else each throttled write would cost an image of the day's limit."""
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
@@ -102,7 +102,7 @@ def test_row_83_images_reserved_for_a_call_that_was_never_written_are_free_again
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
 def test_row_83_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponement(
-    world: World, photo: bytes, capsys: pytest.CaptureFixture[str], code: str
+    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
     event = s3_event(world.put("a.jpg", photo, prompt="wood"))
     capsys.readouterr()
@@ -118,7 +118,7 @@ def test_row_83_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponemen
 
 
 def test_row_83_ten_minutes_of_throttling_use_up_no_attempt_and_pauses_nobody(
-    world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
+    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the key's parameter, too: ten in a row are no outage of the gateway."""
     with refusing(world, "ssm.GetParameter", "ThrottlingException", 400):
@@ -142,7 +142,7 @@ def test_row_83_ten_minutes_of_throttling_use_up_no_attempt_and_pauses_nobody(
     ],
 )
 def test_row_83_the_reconciler_leaves_the_rest_to_its_next_run(
-    world: World, photo: bytes, capsys: pytest.CaptureFixture[str], operation: str, code: str, status: int
+    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str], operation: str, code: str, status: int
 ) -> None:
     world.put("lost.jpg", photo, prompt="wood")
     world.advance(600)
@@ -156,7 +156,7 @@ def test_row_83_the_reconciler_leaves_the_rest_to_its_next_run(
 
 
 def test_row_83_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_only(
-    world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
+    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.put("lost.jpg", photo, prompt="wood")
     world.advance(600)
@@ -180,7 +180,7 @@ def test_row_83_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_on
 
 
 def test_row_84_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
-    world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
+    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with refusing(world, "s3.GetObject", "InternalError", 500, times=TRIES):
         job = world.upload("a.jpg", photo, prompt="wood")
@@ -193,7 +193,9 @@ def test_row_84_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
     assert world.charged() == len(world.outputs()) == 1
 
 
-def test_row_84_a_message_that_can_not_be_renewed_comes_back_and_holds_up_no_other(world: World, photo: bytes) -> None:
+def test_row_84_a_message_that_can_not_be_renewed_comes_back_and_holds_up_no_other(
+    world: Harness, photo: bytes
+) -> None:
     attributes = {"ApproximateReceiveCount": "501", "SentTimestamp": str(int(world.now() * 1000))}
     records = [
         {"messageId": key, "receiptHandle": key, "attributes": attributes}

@@ -10,17 +10,17 @@ import pytest
 
 from backdrop.upload import Job
 from tests.integration.conftest import Run
+from tests.integration.harness import INPUT, OUTPUT, Harness
 from tests.integration.test_reconcile import run as reconcile
-from tests.integration.world import INPUT, OUTPUT, World
 
 
-def state(world: World, job: Job) -> str:
+def state(world: Harness, job: Job) -> str:
     record = world.record(job)
     assert record is not None
     return str(record.state)
 
 
-def again(world: World, photo: bytes, **metadata: str) -> Job:
+def again(world: Harness, photo: bytes, **metadata: str) -> Job:
     world.advance(10)
     job = world.upload("a.jpg", photo, **metadata)
     world.drain(seconds=600)
@@ -28,7 +28,7 @@ def again(world: World, photo: bytes, **metadata: str) -> Job:
 
 
 @pytest.mark.parametrize("n", ["1", "3"])
-def test_a_touched_file_is_not_bought_again(world: World, photo: bytes, n: str) -> None:
+def test_a_touched_file_is_not_bought_again(world: Harness, photo: bytes, n: str) -> None:
     world.upload("a.jpg", photo, prompt="wood", n=n)
     results = world.outputs()
 
@@ -48,7 +48,7 @@ def test_a_touched_file_is_not_bought_again(world: World, photo: bytes, n: str) 
     assert world.charged() == int(n)
 
 
-def test_the_reconciler_leaves_an_unchanged_upload_alone(world: World, photo: bytes) -> None:
+def test_the_reconciler_leaves_an_unchanged_upload_alone(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     again(world, photo, prompt="wood")
     world.advance(900)
@@ -61,7 +61,7 @@ def test_the_reconciler_leaves_an_unchanged_upload_alone(world: World, photo: by
     [{"prompt": "snow"}, {"n": "2"}, {"size": "512x512"}, {"again": "1"}],
     ids=lambda change: next(iter(change)),
 )
-def test_another_request_is_bought(world: World, photo: bytes, change: dict[str, str]) -> None:
+def test_another_request_is_bought(world: Harness, photo: bytes, change: dict[str, str]) -> None:
     world.upload("a.jpg", photo, prompt="wood")
 
     job = again(world, photo, **{"prompt": "wood", **change})
@@ -73,7 +73,7 @@ def test_another_request_is_bought(world: World, photo: bytes, change: dict[str,
     ("name", "value"), [("GATEWAY_MODEL", "ideogram/ideogram-v3-edit"), ("GATEWAY_ROUTE", "edits")]
 )
 def test_another_model_or_route_is_bought(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, name: str, value: str
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, name: str, value: str
 ) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     environment.setenv(name, value)
@@ -85,14 +85,14 @@ def test_another_model_or_route_is_bought(
     assert len(world.gateway.calls()) > 1
 
 
-def test_other_bytes_are_bought(world: World, photo: bytes, picture_of: Any) -> None:
+def test_other_bytes_are_bought(world: Harness, photo: bytes, picture_of: Any) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     again(world, picture_of("PNG"), prompt="wood")
 
     assert world.charged() == 2
 
 
-def test_the_same_again_twice_is_bought_once_more(world: World, photo: bytes) -> None:
+def test_the_same_again_twice_is_bought_once_more(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     again(world, photo, prompt="wood", again="tuesday")
     again(world, photo, prompt="wood", again="tuesday")
@@ -101,13 +101,13 @@ def test_the_same_again_twice_is_bought_once_more(world: World, photo: bytes) ->
 
 
 @pytest.mark.parametrize("value", ["x" * 65, "a\tb"])
-def test_an_again_that_is_no_short_text_is_refused(world: World, photo: bytes, value: str) -> None:
+def test_an_again_that_is_no_short_text_is_refused(world: Harness, photo: bytes, value: str) -> None:
     world.upload("a.jpg", photo, prompt="wood", again=value)
 
     assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["invalid_option"]
 
 
-def test_a_changed_prompt_file_is_bought(world: World, photo: bytes) -> None:
+def test_a_changed_prompt_file_is_bought(world: Harness, photo: bytes) -> None:
     world.put("prompt.txt", b"wood")
     world.upload("a.jpg", photo)
     world.put("prompt.txt", b"snow")
@@ -118,7 +118,7 @@ def test_a_changed_prompt_file_is_bought(world: World, photo: bytes) -> None:
 
 
 @pytest.mark.parametrize("deleted", ["a.jpg.1.png", "a.jpg.2.png"])
-def test_a_result_that_is_gone_is_bought_again(world: World, photo: bytes, deleted: str) -> None:
+def test_a_result_that_is_gone_is_bought_again(world: Harness, photo: bytes, deleted: str) -> None:
     world.upload("a.jpg", photo, prompt="wood", n="2")
     world.s3.delete_object(Bucket=OUTPUT, Key=deleted)
     again(world, photo, prompt="wood", n="2")
@@ -126,7 +126,7 @@ def test_a_result_that_is_gone_is_bought_again(world: World, photo: bytes, delet
     assert world.charged() == 4
 
 
-def test_a_result_of_an_earlier_version_of_backdrop_is_bought_again(world: World, photo: bytes) -> None:
+def test_a_result_of_an_earlier_version_of_backdrop_is_bought_again(world: Harness, photo: bytes) -> None:
     """It doesn't say what it was made from."""
     world.upload("a.jpg", photo, prompt="wood")
     result = world.outputs()["a.jpg.png"]
@@ -137,7 +137,7 @@ def test_a_result_of_an_earlier_version_of_backdrop_is_bought_again(world: World
     assert world.charged() == 2
 
 
-def test_from_a_to_b_and_back_ends_with_the_picture_of_a(world: World, photo: bytes) -> None:
+def test_from_a_to_b_and_back_ends_with_the_picture_of_a(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     again(world, photo, prompt="snow")
     last = again(world, photo, prompt="wood")
@@ -146,7 +146,7 @@ def test_from_a_to_b_and_back_ends_with_the_picture_of_a(world: World, photo: by
     assert world.charged() == 3
 
 
-def test_so_it_does_when_the_results_have_other_names(world: World, photo: bytes) -> None:
+def test_so_it_does_when_the_results_have_other_names(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     world.advance(10)
     world.gateway.settings(image_format="webp")
@@ -159,7 +159,7 @@ def test_so_it_does_when_the_results_have_other_names(world: World, photo: bytes
 
 
 def test_a_late_result_of_what_was_between_does_not_replace_what_is_unchanged(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A is done, B is being called, A is uploaded again, and then B's answer comes."""
     first = world.upload("a.jpg", photo, prompt="wood")
@@ -181,7 +181,7 @@ def test_a_late_result_of_what_was_between_does_not_replace_what_is_unchanged(
     assert world.outputs()["a.jpg.png"]["Metadata"]["job-id"] == first.id
 
 
-def test_results_of_other_keys_that_begin_alike_do_not_count(world: World, photo: bytes) -> None:
+def test_results_of_other_keys_that_begin_alike_do_not_count(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     world.upload("a.jpg.1", photo, prompt="snow")
     world.upload("a", photo, prompt="sand")
@@ -190,7 +190,7 @@ def test_results_of_other_keys_that_begin_alike_do_not_count(world: World, photo
     assert state(world, job) == "UNCHANGED"
 
 
-def test_in_a_bucket_without_versions_too(world: World, photo: bytes) -> None:
+def test_in_a_bucket_without_versions_too(world: Harness, photo: bytes) -> None:
     world.s3.delete_bucket(Bucket=INPUT)
     world.s3.create_bucket(Bucket=INPUT)
     world.upload("a.jpg", photo, prompt="wood")
@@ -199,7 +199,7 @@ def test_in_a_bucket_without_versions_too(world: World, photo: bytes) -> None:
     assert world.charged() == 1
 
 
-def test_submit_again_buys_what_is_there(run: Run, red: Path, world: World) -> None:
+def test_submit_again_buys_what_is_there(run: Run, red: Path, world: Harness) -> None:
     run("submit", "photos", "--prompt", "wood", "--yes")
     for number in range(2):
         world.advance(10)
@@ -213,7 +213,7 @@ def test_submit_again_buys_what_is_there(run: Run, red: Path, world: World) -> N
     assert run("submit", "photos", "--prompt", "wood", "--yes")["submitted"] == 0
 
 
-def test_the_command_line_counts_what_is_unchanged_as_done(run: Run, world: World, photo: bytes) -> None:
+def test_the_command_line_counts_what_is_unchanged_as_done(run: Run, world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     again(world, photo, prompt="wood")
 

@@ -10,23 +10,23 @@ import pytest
 
 from backdrop.upload import Job
 from tests.integration.aws_faults import about, refusing
-from tests.integration.world import INPUT, World
+from tests.integration.harness import INPUT, Harness
 
 FIVE_MINUTES = 300.0
 
 
-def put(world: World, key: str, data: bytes, **more: Any) -> Job:
+def put(world: Harness, key: str, data: bytes, **more: Any) -> Job:
     answer = world.s3.put_object(Bucket=INPUT, Key=key, Body=data, Metadata={"prompt": "wood"}, **more)
     world.set_modified(key, world.now())
     return Job(INPUT, key, answer.get("VersionId"), answer["ETag"].strip('"'), len(data))
 
 
-def without_versions(world: World) -> None:
+def without_versions(world: Harness) -> None:
     world.s3.delete_bucket(Bucket=INPUT)
     world.s3.create_bucket(Bucket=INPUT)
 
 
-def the_unreadable(world: World) -> str:
+def the_unreadable(world: Harness) -> str:
     """The message of the one letter."""
     [letter] = world.dead_letters()
     assert letter["reason"]["code"] == "unreadable"
@@ -40,7 +40,7 @@ def the_unreadable(world: World) -> str:
 @pytest.mark.parametrize("versions", [True, False])
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_row_80_an_archived_photo_is_unreadable_at_once_and_bought_when_it_is_restored(
-    world: World, photo: bytes, storage_class: str, versions: bool
+    world: Harness, photo: bytes, storage_class: str, versions: bool
 ) -> None:
     """cases: archived object"""
     if not versions:
@@ -60,7 +60,7 @@ def test_row_80_an_archived_photo_is_unreadable_at_once_and_bought_when_it_is_re
     assert world.charged() == 1
 
 
-def test_row_80_an_archive_tier_of_intelligent_tiering_is_an_archive(world: World, photo: bytes) -> None:
+def test_row_80_an_archive_tier_of_intelligent_tiering_is_an_archive(world: Harness, photo: bytes) -> None:
     more = "<StorageClass>INTELLIGENT_TIERING</StorageClass><AccessTier>DEEP_ARCHIVE_ACCESS</AccessTier>"
     with refusing(world, "s3.GetObject", "InvalidObjectState", 403, more=more):
         world.upload("a.jpg", photo, prompt="wood")
@@ -69,7 +69,7 @@ def test_row_80_an_archive_tier_of_intelligent_tiering_is_an_archive(world: Worl
 
 
 @pytest.mark.parametrize("versions", [True, False])
-def test_row_80_a_photo_under_its_uploaders_own_key_is_unreadable(world: World, photo: bytes, versions: bool) -> None:
+def test_row_80_a_photo_under_its_uploaders_own_key_is_unreadable(world: Harness, photo: bytes, versions: bool) -> None:
     """Neither GET nor HEAD is answered without that key: a listing says which upload it is."""
     if not versions:
         without_versions(world)
@@ -84,7 +84,7 @@ def test_row_80_a_photo_under_its_uploaders_own_key_is_unreadable(world: World, 
 
 @pytest.mark.parametrize("code", ["KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException"])
 def test_row_81_a_photo_whose_kms_key_is_of_no_use_is_unreadable_within_five_minutes(
-    world: World, photo: bytes, code: str
+    world: Harness, photo: bytes, code: str
 ) -> None:
     with refusing(world, "s3.GetObject", code, 400):
         world.upload("a.jpg", photo, prompt="wood")
@@ -98,7 +98,7 @@ def test_row_81_a_photo_whose_kms_key_is_of_no_use_is_unreadable_within_five_min
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_row_81_a_kms_key_that_works_after_a_minute_costs_no_letter(world: World, photo: bytes) -> None:
+def test_row_81_a_kms_key_that_works_after_a_minute_costs_no_letter(world: Harness, photo: bytes) -> None:
     """A grant and the state of a key take a while to be known everywhere."""
     with refusing(world, "s3.GetObject", "KMS.DisabledException", 400, times=2):
         world.upload("a.jpg", photo, prompt="wood")
@@ -108,7 +108,7 @@ def test_row_81_a_kms_key_that_works_after_a_minute_costs_no_letter(world: World
     assert world.dead_letters() == []
 
 
-def test_row_81_a_photo_under_a_kms_key_of_others_is_unreadable(world: World, photo: bytes) -> None:
+def test_row_81_a_photo_under_a_kms_key_of_others_is_unreadable(world: Harness, photo: bytes) -> None:
     """S3 answers 403 as for a missing permission, but to HEAD, which takes the same permission and no key, 200."""
     with refusing(world, "s3.GetObject", "AccessDenied", 403, asked=about("theirs.jpg")):
         world.notify(put(world, "theirs.jpg", photo, ServerSideEncryption="aws:kms", SSEKMSKeyId="theirs"))
@@ -117,7 +117,7 @@ def test_row_81_a_photo_under_a_kms_key_of_others_is_unreadable(world: World, ph
 
 
 def test_row_10_a_forbidden_upload_says_in_its_history_why_it_waits_and_since_when(
-    world: World, photo: bytes, capsys: pytest.CaptureFixture[str]
+    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with refusing(world, "s3.GetObject", "AccessDenied", 403):
         job = world.upload("a.jpg", photo, prompt="wood")
@@ -134,7 +134,7 @@ def test_row_10_a_forbidden_upload_says_in_its_history_why_it_waits_and_since_wh
     assert max(waits) > 6 * 3600, "what the alarm oldest-waiting looks at"
 
 
-def test_row_11_a_photo_that_an_unreadable_one_has_replaced_is_superseded(world: World, photo: bytes) -> None:
+def test_row_11_a_photo_that_an_unreadable_one_has_replaced_is_superseded(world: Harness, photo: bytes) -> None:
     first = world.put("a.jpg", photo, prompt="wood")
     second = put(world, "a.jpg", photo, StorageClass="GLACIER")
     world.notify(first)
@@ -148,7 +148,7 @@ def test_row_11_a_photo_that_an_unreadable_one_has_replaced_is_superseded(world:
 
 
 def test_row_82_an_archived_prompt_txt_is_unreadable_and_nothing_else_stands_in_for_it(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DEFAULT_PROMPT", "plain white")
     world.put("prompt.txt", b"a forest")
@@ -166,7 +166,7 @@ def test_row_82_an_archived_prompt_txt_is_unreadable_and_nothing_else_stands_in_
 
 @pytest.mark.parametrize("code", ["InvalidObjectState", "InvalidRequest"])
 def test_row_80_a_photo_that_is_archived_between_the_look_and_its_file_upload_is_unreadable(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, code: str
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, code: str
 ) -> None:
     environment.setenv("GATEWAY_ROUTE", "edits-multipart")
     with refusing(world, "s3.GetObject", code, 403, asked=lambda request: "Range" not in request.headers):
@@ -176,7 +176,7 @@ def test_row_80_a_photo_that_is_archived_between_the_look_and_its_file_upload_is
 
 
 def test_row_80_a_call_that_can_not_be_repeated_without_its_photo_is_an_unknown_outcome(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("GATEWAY_ROUTE", "edits-multipart")
     world.gateway.faults([{"kind": "drop_after_charge"}])

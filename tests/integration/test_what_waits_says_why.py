@@ -16,10 +16,10 @@ from backdrop_cli import submit as submit_module
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import pace_now
-from backdrop_cli.options import Setting
+from backdrop_cli.options import CliContext
 from tests.integration.conftest import Run
+from tests.integration.harness import INPUT, OUTPUT, Harness
 from tests.integration.test_interleavings import until_midnight
-from tests.integration.world import INPUT, OUTPUT, World
 from tests.unit.test_operators_view import dashboard
 
 Say = Callable[..., str]
@@ -30,7 +30,7 @@ def say(deployment: Deployment) -> Say:
     """Runs a command; what it says to people, on one line."""
 
     def say(*arguments: str) -> str:
-        setting = Setting()
+        setting = CliContext()
         setting.__dict__["deployment"] = deployment
         done = CliRunner().invoke(cli, arguments, obj=setting, standalone_mode=False)
         return " ".join(done.output.split())
@@ -38,12 +38,12 @@ def say(deployment: Deployment) -> Say:
     return say
 
 
-def answered(world: World, status: int, code: str | None, times: int = 0, **more: str) -> None:
+def answered(world: Harness, status: int, code: str | None, times: int = 0, **more: str) -> None:
     body = json.dumps({"error": {"message": "No.", "code": code, **more}})
     world.gateway.faults([{"kind": "status", "status": status, "body": body, "times": times}])
 
 
-def test_a_quota_behind_a_429_is_told_as_money(run: Run, say: Say, world: World, photo: bytes) -> None:
+def test_a_quota_behind_a_429_is_told_as_money(run: Run, say: Say, world: Harness, photo: bytes) -> None:
     """Cases: quota behind a 429, eight times; status said that all would be finished in seconds."""
     answered(world, 429, "insufficient_quota", times=8)
     for number in range(3):
@@ -73,7 +73,7 @@ def test_a_quota_behind_a_429_is_told_as_money(run: Run, say: Say, world: World,
     ],
 )
 def test_money_is_named_whichever_field_says_so_and_however_it_is_written(
-    say: Say, world: World, photo: bytes, status: int, error: dict[str, Any]
+    say: Say, world: Harness, photo: bytes, status: int, error: dict[str, Any]
 ) -> None:
     answered(world, status, **error)
     world.upload("a.jpg", photo, prompt="wood")
@@ -90,7 +90,7 @@ def test_money_is_named_whichever_field_says_so_and_however_it_is_written(
     ],
 )
 def test_an_account_fault_is_named(
-    run: Run, say: Say, world: World, photo: bytes, status: int, code: str, says: str
+    run: Run, say: Say, world: Harness, photo: bytes, status: int, code: str, says: str
 ) -> None:
     answered(world, status, code)
     world.upload("a.jpg", photo, prompt="wood")
@@ -101,7 +101,7 @@ def test_an_account_fault_is_named(
 
 @pytest.mark.parametrize(("status", "code"), [(429, "rate_limited"), (503, "capacity_exceeded"), (522, "")])
 def test_a_failure_is_named_before_it_leads_to_a_pause(
-    run: Run, say: Say, world: World, photo: bytes, status: int, code: str
+    run: Run, say: Say, world: Harness, photo: bytes, status: int, code: str
 ) -> None:
     answered(world, status, code)
     world.upload("a.jpg", photo, prompt="wood")
@@ -117,14 +117,14 @@ def test_a_failure_is_named_before_it_leads_to_a_pause(
 
 
 @pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "drop_after_charge"}])
-def test_a_call_without_an_answer_is_named(say: Say, world: World, photo: bytes, fault: dict[str, Any]) -> None:
+def test_a_call_without_an_answer_is_named(say: Say, world: Harness, photo: bytes, fault: dict[str, Any]) -> None:
     world.gateway.faults([{**fault, "times": 0}])
     world.upload("a.jpg", photo, prompt="wood")
 
     assert re.search("no answer, calls are sent and bring no complete answer", say("status"))
 
 
-def test_when_calls_get_through_again_nothing_is_said_of_the_failures(run: Run, world: World, photo: bytes) -> None:
+def test_when_calls_get_through_again_nothing_is_said_of_the_failures(run: Run, world: Harness, photo: bytes) -> None:
     answered(world, 503, "capacity_exceeded", times=2)
     world.upload("a.jpg", photo, prompt="wood")
     world.drain()
@@ -134,7 +134,7 @@ def test_when_calls_get_through_again_nothing_is_said_of_the_failures(run: Run, 
     assert (said["last_failure"], said["failing_since"], said["done"]) == (None, None, 1)
 
 
-def test_a_success_that_left_before_the_first_failure_does_not_hide_it(run: Run, world: World, photo: bytes) -> None:
+def test_a_success_that_left_before_the_first_failure_does_not_hide_it(run: Run, world: Harness, photo: bytes) -> None:
     app = world.app
     early = app.pace.take(1, 0.0)
     world.advance(5)
@@ -146,7 +146,7 @@ def test_a_success_that_left_before_the_first_failure_does_not_hide_it(run: Run,
 
 
 def test_nobody_is_promised_a_time_for_more_while_calls_fail(
-    run: Run, say: Say, world: World, photo: bytes, red: Path
+    run: Run, say: Say, world: Harness, photo: bytes, red: Path
 ) -> None:
     answered(world, 503, "capacity_exceeded")
     world.upload("a.jpg", photo, prompt="wood")
@@ -160,7 +160,7 @@ def test_nobody_is_promised_a_time_for_more_while_calls_fail(
 
 
 def test_uploads_wait_for_the_day_when_its_images_are_bought(
-    environment: pytest.MonkeyPatch, run: Run, say: Say, world: World, photo: bytes, deployment: Deployment
+    environment: pytest.MonkeyPatch, run: Run, say: Say, world: Harness, photo: bytes, deployment: Deployment
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     deployment.__dict__["settings"] = Settings.from_environment(os.environ)
@@ -173,7 +173,7 @@ def test_uploads_wait_for_the_day_when_its_images_are_bought(
     assert "for the next UTC day (DailyImageLimit) 2" in say("status")
 
 
-def test_uploads_wait_for_their_slot(environment: pytest.MonkeyPatch, run: Run, world: World, photo: bytes) -> None:
+def test_uploads_wait_for_their_slot(environment: pytest.MonkeyPatch, run: Run, world: Harness, photo: bytes) -> None:
     environment.setenv("REQUESTS_PER_MINUTE", "1")
     for number in range(3):
         world.upload(f"{number}.jpg", photo, prompt="wood")
@@ -182,7 +182,7 @@ def test_uploads_wait_for_their_slot(environment: pytest.MonkeyPatch, run: Run, 
 
 
 def test_a_paid_upload_waits_for_its_result_and_one_that_aws_refuses_for_aws(
-    run: Run, world: World, photo: bytes
+    run: Run, world: Harness, photo: bytes
 ) -> None:
     world.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 0}])
     world.upload("a.jpg", photo, prompt="wood")
@@ -195,7 +195,7 @@ def test_a_paid_upload_waits_for_its_result_and_one_that_aws_refuses_for_aws(
 
 
 def test_waiting_for_results_says_once_what_is_in_the_way(
-    world: World, red: Path, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    world: Harness, red: Path, photo: bytes, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Where no bar can be drawn, each new title is a line of its own: no second may bring one."""
     answered(world, 429, "insufficient_quota")
@@ -209,7 +209,7 @@ def test_waiting_for_results_says_once_what_is_in_the_way(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(submit_module, "follow", looked_at_for_a_while)
-    setting = Setting()
+    setting = CliContext()
     setting.__dict__["deployment"] = deployment
     done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow", "--wait"], obj=setting)
 
@@ -218,7 +218,7 @@ def test_waiting_for_results_says_once_what_is_in_the_way(
 
 
 def test_doctor_names_the_failure_and_can_still_buy_one_which_ends_it(
-    run: Run, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    run: Run, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered(world, 503, "capacity_exceeded", times=1)
     world.upload("a.jpg", photo, prompt="wood")
@@ -232,7 +232,7 @@ def test_doctor_names_the_failure_and_can_still_buy_one_which_ends_it(
     assert world.s3.list_objects_v2(Bucket=INPUT, Prefix="backdrop-doctor/")["KeyCount"] == 1
 
 
-def test_doctor_says_that_a_pause_is_about_money(run: Run, world: World, photo: bytes) -> None:
+def test_doctor_says_that_a_pause_is_about_money(run: Run, world: Harness, photo: bytes) -> None:
     answered(world, 429, "insufficient_quota")
     world.upload("a.jpg", photo, prompt="wood")
 
@@ -243,7 +243,7 @@ def test_doctor_says_that_a_pause_is_about_money(run: Run, world: World, photo: 
 
 
 def test_the_dashboard_shows_of_failed_calls_what_the_log_tells(
-    world: World, photo: bytes, caplog: pytest.LogCaptureFixture
+    world: Harness, photo: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its fields and its filter against a line that was really written."""
     [query] = [each["properties"]["query"] for each in dashboard()["widgets"] if each["type"] == "log"]
@@ -264,7 +264,7 @@ def test_the_dashboard_shows_of_failed_calls_what_the_log_tells(
 
 
 def test_receipts_tell_what_may_have_been_charged(
-    environment: pytest.MonkeyPatch, run: Run, say: Say, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, run: Run, say: Say, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("MAX_ATTEMPTS", "2")
     world.gateway.faults([{"kind": "status_after_charge", "status": 502, "times": 2}])

@@ -11,14 +11,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.upload import Job
-from tests.integration.world import INPUT, OUTPUT, World, eventbridge_event
+from tests.integration.harness import INPUT, OUTPUT, Harness, eventbridge_event
 
 BEFORE_SECONDS = 60.0  # how much earlier a multipart upload was begun than completed
 KEY = "a.jpg"
 
 
 @pytest.fixture(params=["versions", "no versions"])
-def world(world: World, request: pytest.FixtureRequest) -> World:
+def world(world: Harness, request: pytest.FixtureRequest) -> Harness:
     """With an input bucket that keeps versions, and with one that doesn't."""
     if request.param == "no versions":
         world.event = eventbridge_event
@@ -27,7 +27,7 @@ def world(world: World, request: pytest.FixtureRequest) -> World:
     return world
 
 
-def put(world: World, photo: bytes, prompt: str, begun_before: float = 0.0) -> Job:
+def put(world: Harness, photo: bytes, prompt: str, begun_before: float = 0.0) -> Job:
     """Upload in the next second; an upload of many parts was begun `begun_before` seconds before."""
     world.advance(2)
     job = world.put(KEY, photo, prompt=prompt)
@@ -38,7 +38,7 @@ def put(world: World, photo: bytes, prompt: str, begun_before: float = 0.0) -> J
     return Job(INPUT, KEY, None, job.etag, job.size, int(head["LastModified"].timestamp()))
 
 
-def buy_without_result(world: World, job: Job) -> None:
+def buy_without_result(world: Harness, job: Job) -> None:
     """The job is bought, and its result can't be fetched for a while."""
     world.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
     world.notify(job)
@@ -46,13 +46,13 @@ def buy_without_result(world: World, job: Job) -> None:
     assert state(world, job) == "PAID"
 
 
-def state(world: World, job: Job) -> str:
+def state(world: Harness, job: Job) -> str:
     record = world.record(job)
     assert record is not None
     return record.state
 
 
-def stays(world: World) -> str:
+def stays(world: Harness) -> str:
     """The job whose result is there when all is done."""
     world.drain()
     assert (world.waiting(), world.dead_letters()) == ([], [])
@@ -62,7 +62,7 @@ def stays(world: World) -> str:
 
 @pytest.mark.parametrize("begun_before", [0.0, BEFORE_SECONDS])
 def test_row_12_a_late_result_leaves_that_of_the_current_version_alone(
-    world: World, photo: bytes, begun_before: float
+    world: Harness, photo: bytes, begun_before: float
 ) -> None:
     older = put(world, photo, "wood")
     buy_without_result(world, older)
@@ -76,7 +76,7 @@ def test_row_12_a_late_result_leaves_that_of_the_current_version_alone(
 
 @pytest.mark.parametrize("begun_before", [0.0, BEFORE_SECONDS])
 def test_row_12_the_current_versions_late_result_replaces_the_older_ones(
-    world: World, photo: bytes, begun_before: float, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, begun_before: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older = put(world, photo, "wood")
     buy_without_result(world, older)
@@ -98,7 +98,7 @@ def test_row_12_the_current_versions_late_result_replaces_the_older_ones(
 
 @pytest.mark.parametrize("begun_before", [0.0, BEFORE_SECONDS])
 def test_row_12_of_two_that_are_both_replaced_the_later_one_stays(
-    world: World, photo: bytes, begun_before: float
+    world: Harness, photo: bytes, begun_before: float
 ) -> None:
     first = put(world, photo, "wood")
     buy_without_result(world, first)
@@ -110,7 +110,7 @@ def test_row_12_of_two_that_are_both_replaced_the_later_one_stays(
 
 
 @pytest.mark.parametrize("world", ["versions"], indirect=True)
-def test_row_12_a_version_that_is_current_again_has_the_word(world: World, photo: bytes) -> None:
+def test_row_12_a_version_that_is_current_again_has_the_word(world: Harness, photo: bytes) -> None:
     first = put(world, photo, "wood")
     buy_without_result(world, first)
     second = put(world, photo, "snow")
@@ -121,7 +121,7 @@ def test_row_12_a_version_that_is_current_again_has_the_word(world: World, photo
 
 
 @pytest.mark.parametrize("world", ["versions"], indirect=True)
-def test_row_12_a_restored_version_keeps_its_result_from_one_that_came_in_between(world: World, photo: bytes) -> None:
+def test_row_12_a_restored_version_keeps_its_result_from_one_that_came_in_between(world: Harness, photo: bytes) -> None:
     """It is what its result was made from, so that nothing is bought for it."""
     first = put(world, photo, "wood")
     world.notify(first)
@@ -137,7 +137,7 @@ def test_row_12_a_restored_version_keeps_its_result_from_one_that_came_in_betwee
     assert world.charged() == 2
 
 
-def test_row_12_a_deleted_photos_results_are_told_apart_by_time(world: World, photo: bytes) -> None:
+def test_row_12_a_deleted_photos_results_are_told_apart_by_time(world: Harness, photo: bytes) -> None:
     first = put(world, photo, "wood")
     buy_without_result(world, first)
     second = put(world, photo, "snow")
@@ -147,7 +147,7 @@ def test_row_12_a_deleted_photos_results_are_told_apart_by_time(world: World, ph
     assert stays(world) == second.id
 
 
-def test_row_12_a_result_that_says_no_time_stays_while_it_is_the_current_versions(world: World, photo: bytes) -> None:
+def test_row_12_a_result_that_says_no_time_stays_while_it_is_the_current_versions(world: Harness, photo: bytes) -> None:
     """As results of earlier days may."""
     older = put(world, photo, "wood")
     buy_without_result(world, older)
@@ -161,7 +161,7 @@ def test_row_12_a_result_that_says_no_time_stays_while_it_is_the_current_version
 
 
 def test_row_12_times_tell_when_the_current_version_is_closed_to_everybody(
-    world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 answers 400 about an object that is encrypted with its uploader's own key, whoever asks without that key."""
     first = put(world, photo, "wood")

@@ -19,7 +19,7 @@ from backdrop.settings import Settings
 from backdrop_cli.commands import cli
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.forecast import duration, quote
-from backdrop_cli.options import Setting, common
+from backdrop_cli.options import CliContext, common
 from backdrop_cli.photos import Photo, find
 from backdrop_cli.progress import bar, side_by_side, streamed
 from backdrop_cli.submit import Submitted
@@ -214,7 +214,7 @@ def test_first_error_ends_the_work_and_nothing_new_begins() -> None:
         time.sleep(0.001)
         done.append(number)
 
-    setting = Setting()
+    setting = CliContext()
     with pytest.raises(ValueError, match="three"), bar(setting.aside, "Working", 10_000) as step:
         side_by_side(work, range(10_000), step)
     assert len(done) < 5_000
@@ -222,7 +222,7 @@ def test_first_error_ends_the_work_and_nothing_new_begins() -> None:
 
 def test_common_options_stand_before_or_behind_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-environment-1")
-    seen: list[Setting] = []
+    seen: list[CliContext] = []
 
     @click.group()
     @common
@@ -231,7 +231,7 @@ def test_common_options_stand_before_or_behind_the_command(monkeypatch: pytest.M
     @group.command()
     @common
     @click.pass_obj
-    def command(setting: Setting) -> None:
+    def command(setting: CliContext) -> None:
         seen.append(setting)
 
     for arguments in (

@@ -8,7 +8,7 @@ import pytest
 from backdrop_cli.forecast import PaceNow, Quote, in_words, meaning_of
 
 NOON = 1_700_049_600.0
-WELL = PaceNow(bought_today=0, line_ends_at=0.0)
+WELL = PaceNow(bought_today=0, queue_ends_at=0.0)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from backdrop.storage import Listed
 from backdrop.upload import Job, Record, State
 from backdrop_cli import gallery
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.gallery import Looker, failure_of, prompt_of
-from backdrop_cli.options import Setting
+from backdrop_cli.gallery import GalleryBuilder, failure_of, prompt_of
+from backdrop_cli.options import CliContext
 from backdrop_cli.page import Image, NoImage, Pair
-from backdrop_cli.uploads import Seen, Stage
+from backdrop_cli.uploads import Stage, UploadView
 
 KEY = "shoes/red.jpg"
 
@@ -108,7 +108,7 @@ class Shop:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.s3: Any = deployment.s3
-        self._looker = Looker(deployment, 32)
+        self._looker = GalleryBuilder(deployment, 32)
         for bucket in ("photos-in", "photos-out"):
             self.s3.create_bucket(Bucket=bucket)
 
@@ -238,9 +238,11 @@ def run(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     shop.result()
 
     def run(*uploads: tuple[Stage, dict[str, Any]], arguments: tuple[str, ...] = ()) -> tuple[int, str]:
-        found = [Seen(Listed(job, 0.0), record(**changes) if changes else None, stage) for stage, changes in uploads]
+        found = [
+            UploadView(Listed(job, 0.0), record(**changes) if changes else None, stage) for stage, changes in uploads
+        ]
         monkeypatch.setattr(gallery, "seen", lambda deployment, prefix: iter(found))
-        setting = Setting()
+        setting = CliContext()
         vars(setting)["deployment"] = shop.deployment
         result = CliRunner().invoke(gallery.gallery, ["shoes/", *arguments], obj=setting, standalone_mode=False)
         if isinstance(result.exception, click.ClickException):

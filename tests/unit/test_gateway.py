@@ -16,13 +16,13 @@ import pytest
 
 from backdrop.errors import (
     AccountFault,
+    BadRequestError,
     CallFailed,
     GatewayBusy,
     GatewayError,
     NeverSent,
     NoImage,
     OutcomeUnknown,
-    Refused,
 )
 from backdrop.gateway import Answer, Gateway, retry_after
 from backdrop.request import Request
@@ -343,7 +343,7 @@ def test_the_status_decides_however_long_the_answer_is(settings: Settings, monke
         *((status, CallFailed) for status in (408, 500, 501, 502, 503, 504, 505, 520, 524, 527, 599)),
         *((status, GatewayBusy) for status in (429, 521, 522, 523, 525, 526, 529, 530)),
         *((status, AccountFault) for status in (401, 402, 403, 404)),
-        *((status, Refused) for status in (400, 409, 413, 415, 422)),
+        *((status, BadRequestError) for status in (400, 409, 413, 415, 422)),
         *((status, OutcomeUnknown) for status in (202, 204, 302)),
     ],
 )
@@ -355,7 +355,7 @@ def test_every_status_has_a_meaning(settings: Settings, status: int, kind: type[
     assert str(status) in str(error)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (402, AccountFault), (502, CallFailed)])
+@pytest.mark.parametrize(("status", "kind"), [(400, BadRequestError), (402, AccountFault), (502, CallFailed)])
 @pytest.mark.parametrize(
     "body",
     [
@@ -494,7 +494,7 @@ def test_errors_do_not_repeat_a_prompt_of_one_word(settings: Settings, field: st
     """Row 63."""
     prompt = "Strandpromenade"
     api, _ = gateway(settings, answering(400, {"error": {field: f"not_allowed:{prompt}"}}))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(BadRequestError) as refused:
         api.send(a_call(settings, Request(prompt, 1, None)), b"", 5)
     assert prompt not in str(refused.value)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cfnlint.decode.cfn_yaml import load as load_yaml
 
-from backdrop.errors import NotYet
+from backdrop.errors import Postponed
 from backdrop.metrics import NAMESPACE, Metrics
 from tools.translated import TEMPLATE
 
@@ -123,7 +123,7 @@ def test_reasons_that_alarms_wait_for_are_reasons_to_postpone() -> None:
         if dimension["Name"] == "Reason"
     }
     assert waited_for
-    assert waited_for <= {kind.reason for kind in NotYet.__subclasses__()}
+    assert waited_for <= {kind.reason for kind in Postponed.__subclasses__()}
 
 
 def test_every_alarm_is_on_the_dashboard() -> None:

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.clock import Clock
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.prompts import MAX_FILE_BYTES, MOST_REMEMBERED, REMEMBERED_SECONDS, FolderPrompts
 from backdrop.request import MAX_PROMPT_CHARACTERS
 from backdrop.storage import Storage
@@ -56,8 +56,8 @@ class Photos:
     def find(self, key: str, bucket: str = "photos-in") -> str:
         return self.prompts.find(bucket, key)
 
-    def rejection(self, key: str) -> Rejected:
-        with pytest.raises(Rejected) as rejected:
+    def rejection(self, key: str) -> PermanentFailure:
+        with pytest.raises(PermanentFailure) as rejected:
             self.find(key)
         return rejected.value
 

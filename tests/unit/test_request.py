@@ -5,7 +5,7 @@ from email.header import Header
 
 import pytest
 
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.request import MAX_PROMPT_CHARACTERS, Request, read_request
 
 
@@ -79,7 +79,7 @@ def test_a_prompt_is_decoded_exactly_once(stored: str, prompt: str) -> None:
 )
 def test_a_broken_encoding_is_an_invalid_option_and_not_the_default_prompt(stored: str) -> None:
     """Row 15."""
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({"prompt": stored}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
     assert rejected.value.billed == "no"
@@ -116,7 +116,7 @@ def test_prompt_b64_is_base64_of_utf_8(metadata: dict[str, str], prompt: str) ->
 )
 def test_a_broken_prompt_b64_is_an_invalid_option_whatever_prompt_says(stored: str) -> None:
     """Row 15."""
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({"prompt": "a beach", "prompt-b64": stored}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
 
@@ -156,7 +156,7 @@ def test_a_prompt_that_shows_nothing_is_none_wherever_it_comes_from(text: str) -
     assert read_request(in_metadata, no_file, "a white studio").prompt == "a white studio"
     assert read_request({"prompt": word(text)}, lambda: "a forest", "a white studio").prompt == "a forest"
     assert read_request({"prompt": "a beach", "prompt-b64": b64(text)}, no_file, "").prompt == "a beach"
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request(in_metadata, no_file, text)
     assert rejected.value.code == "missing_prompt"
 
@@ -213,7 +213,7 @@ def test_an_upload_without_a_prompt_gets_the_default_prompt(metadata: dict[str, 
 @pytest.mark.parametrize("metadata", NO_PROMPT)
 def test_a_prompt_is_missing_when_there_is_no_default_either(metadata: dict[str, str], default_prompt: str) -> None:
     """Row 13."""
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request(metadata, no_file, default_prompt)
     assert rejected.value.code == "missing_prompt"
 
@@ -232,7 +232,7 @@ def test_no_folder_is_looked_at_for_an_upload_that_brings_a_prompt(metadata: dic
 
 
 def test_a_missing_prompt_is_told_with_all_places_where_it_could_be() -> None:
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({}, no_file, "")
     for place in ("metadata", "prompt.txt", "DefaultPrompt"):
         assert place in rejected.value.message
@@ -241,7 +241,7 @@ def test_a_missing_prompt_is_told_with_all_places_where_it_could_be() -> None:
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "\x85"])
 def test_control_characters_are_an_invalid_option(character: str) -> None:
     """Row 15."""
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({"prompt-b64": b64(f"a {character} beach")}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
 
@@ -250,14 +250,14 @@ def test_the_longest_prompt_is_accepted_and_a_longer_one_is_an_invalid_option() 
     """Row 15."""
     longest = "é" * MAX_PROMPT_CHARACTERS
     assert read_request({"prompt-b64": b64(longest)}, no_file, "").prompt == longest
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({"prompt-b64": b64(longest + "é")}, no_file, "the default")
     assert rejected.value.code == "invalid_option"
 
 
 def test_metadata_that_s3_could_not_return_is_an_invalid_option_and_not_the_default_prompt() -> None:
     """Row 15."""
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({"n": "2"}, no_file, "the default", missing=1)
     assert rejected.value.code == "invalid_option"
 
@@ -274,7 +274,7 @@ def test_n_is_one_to_eight(stored: str, n: int) -> None:
 @pytest.mark.parametrize("stored", ["", "0", "9", "-1", "1.5", "NaN", "two", "1e0", "08", "8 8", "٣", "9" * 5000])
 def test_any_other_n_is_an_invalid_option(stored: str) -> None:
     """Row 16."""
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({"prompt": "a beach", "n": stored}, no_file, "")
     assert rejected.value.code == "invalid_option"
 
@@ -305,7 +305,7 @@ def test_size_is_width_x_height(stored: str, size: str) -> None:
 )
 def test_any_other_size_is_an_invalid_option(stored: str) -> None:
     """Row 16."""
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(PermanentFailure) as rejected:
         read_request({"prompt": "a beach", "size": stored}, no_file, "")
     assert rejected.value.code == "invalid_option"
 
@@ -319,6 +319,6 @@ def test_a_rejection_never_repeats_the_prompt() -> None:
         {"prompt": "secretwords", "n": "0"},
         {"prompt": "secretwords" * MAX_PROMPT_CHARACTERS},
     ):
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(PermanentFailure) as rejected:
             read_request(metadata, no_file, "")
         assert "secretwords" not in str(rejected.value)

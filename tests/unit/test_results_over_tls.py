@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from backdrop import http
+from backdrop import http_client
 from backdrop.errors import ResultUnreachable
 from backdrop.results import Results
 
@@ -86,7 +86,7 @@ def far(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
         return connect(listener.getsockname(), *arguments, **named)
 
     monkeypatch.setattr(socket, "create_connection", connected)
-    monkeypatch.setattr(http, "_tls", lambda: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(http_client, "_tls", lambda: ssl.create_default_context(cafile=str(certificate)))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.05)
         thread = threading.Thread(target=serve)

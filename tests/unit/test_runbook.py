@@ -25,7 +25,7 @@ OWN_COMMANDS = {
     ("cloudformation", "deploy"): {"stack-name", "template-file", "parameter-overrides", "capabilities"},
     ("sns", "subscribe"): {"topic-arn", "protocol", "notification-endpoint"},  # its Endpoint would be --endpoint
 }
-UNNAMED_MODULES = {"app.py", "clock.py", "errors.py", "handling.py", "http.py", "log.py"}
+UNNAMED_MODULES = {"clock.py", "errors.py", "http_client.py", "invocation.py", "log.py", "services.py"}
 """Those that no row of README's table needs."""
 
 

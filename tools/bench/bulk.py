@@ -13,7 +13,7 @@ from tools.local_stack import ROOT, SAMPLE_PHOTO, LocalStack, until
 UPLOADS = 300
 CALLS_A_SECOND = 10
 CALL_SECONDS = 0.5
-PATIENCE_SECONDS = 400.0
+MAX_INLINE_WAIT_SECONDS = 400.0
 
 
 def measured(name: str, template: Path, **parameters: object) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def _drained(stack: LocalStack, folder: str) -> dict[str, Any]:
         return sum(page["KeyCount"] for page in found)
 
     with contextlib.suppress(TimeoutError):  # said by the number of those that are stored
-        until("everything stored", lambda: stored() >= UPLOADS, PATIENCE_SECONDS, every=0.5)
+        until("everything stored", lambda: stored() >= UPLOADS, MAX_INLINE_WAIT_SECONDS, every=0.5)
     calls = stack.gateway.calls()[called:]
     took = time.time() - began
     return {

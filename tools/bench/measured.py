@@ -29,7 +29,7 @@ def main(folders: str, outside: str = "") -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where functions log to
     sys.path[:0] = folders.split(os.pathsep)
-    away = import_module("tools.bench.outside").install(outside) if outside else None
+    away = import_module("tools.bench.stubbed_network").install(outside) if outside else None
     app = import_module("app")
     ready_at, ready_cpu = time.monotonic(), time.process_time()
 

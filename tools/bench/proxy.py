@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from backdrop.log import logger
-from tools.bench.played_aws import Trouble
 from tools.bench.scale import Scenario, played
+from tools.bench.simulated_aws import Trouble
 
 UPLOADS = 600
 LIMIT = 300

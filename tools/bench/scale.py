@@ -19,32 +19,32 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from backdrop.announce import Announcer
-from backdrop.app import App
+from backdrop.events import EventPublisher
 from backdrop.ledger import Ledger
 from backdrop.log import logger
 from backdrop.metrics import Metrics
-from backdrop.pace import Pace
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
+from backdrop.rate_limiter import RateLimiter
+from backdrop.services import Services
 from backdrop.settings import Settings
 from backdrop.storage import Storage
 from tools.bench.money import costs
-from tools.bench.played_aws import (
+from tools.bench.simulated_aws import (
     CONCURRENT_EXECUTIONS,
     TABLE_UNITS_A_SECOND,
     Bill,
-    PlayedDynamoDB,
-    PlayedEvents,
-    PlayedGateway,
-    PlayedLambda,
-    PlayedQueue,
-    PlayedResults,
-    PlayedS3,
+    SimulatedDynamoDB,
+    SimulatedEvents,
+    SimulatedGateway,
+    SimulatedLambda,
+    SimulatedQueue,
+    SimulatedResults,
+    SimulatedS3,
     Trouble,
     upload,
 )
-from tools.bench.played_time import START, PlayedClock, PlayedTime
+from tools.bench.simulated_time import START, SimulatedClock, SimulatedTime
 from tools.local_stack import ROOT
 
 UPLOADS_A_SECOND = 1000.0
@@ -70,7 +70,7 @@ class Counting(Metrics):
 @cache
 def handler(name: str) -> ModuleType:
     """A function's app.py, working with the app of whichever worker runs it."""
-    spec = util.spec_from_file_location(f"played_{name}", ROOT / "functions" / name / "app.py")
+    spec = util.spec_from_file_location(f"simulated_{name}", ROOT / "functions" / name / "app.py")
     if spec is None or spec.loader is None:
         raise ImportError(name)
     module = util.module_from_spec(spec)
@@ -105,33 +105,33 @@ class Play:
             on_unknown_outcome="retry",
             local_endpoint=False,
         )
-        self.time = PlayedTime()
+        self.time = SimulatedTime()
         self.bill = Bill()
-        self.clock = PlayedClock(self.time)
-        self.dynamodb: Any = PlayedDynamoDB(self.time, self.bill, scenario.table_units_a_second)
-        self.s3: Any = PlayedS3(self.time, self.bill)
-        self.queue: Any = PlayedQueue(self.time, self.bill, "retry")
-        self.events: Any = PlayedEvents(self.time, self.bill)
-        self.gateway = PlayedGateway(self.settings, self.time, scenario.trouble, self.rpm)
-        self.functions = PlayedLambda(self.time, self.bill, self.new_app, retry_concurrency, scenario.executions)
+        self.clock = SimulatedClock(self.time)
+        self.dynamodb: Any = SimulatedDynamoDB(self.time, self.bill, scenario.table_units_a_second)
+        self.s3: Any = SimulatedS3(self.time, self.bill)
+        self.queue: Any = SimulatedQueue(self.time, self.bill, "retry")
+        self.events: Any = SimulatedEvents(self.time, self.bill)
+        self.gateway = SimulatedGateway(self.settings, self.time, scenario.trouble, self.rpm)
+        self.functions = SimulatedLambda(self.time, self.bill, self.new_app, retry_concurrency, scenario.executions)
         self.queue.due = self.poll
         self.handles = iter(range(10**9))
         self._looks_again = False
 
-    def new_app(self) -> App:
+    def new_app(self) -> Services:
         """What a new worker builds."""
         storage = Storage(self.s3, "out")
-        return App(
+        return Services(
             settings=self.settings,
             clock=self.clock,
             storage=storage,
             prompts=FolderPrompts(storage, self.clock),
             ledger=Ledger(self.dynamodb, "ledger", self.clock),
-            pace=Pace(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
+            pace=RateLimiter(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
             gateway=self.gateway,
-            results=PlayedResults(self.time),  # type: ignore[arg-type]
+            results=SimulatedResults(self.time),  # type: ignore[arg-type]
             queues=Queues(self.queue, "retry", "dead-letters"),
-            announcer=Announcer(self.events),
+            announcer=EventPublisher(self.events),
             metrics=Counting(self.bill),
         )
 
@@ -157,7 +157,7 @@ class Play:
             ]
         }
 
-        def work(app: App) -> None:
+        def work(app: Services) -> None:
             self._run(handler("replace_background"), app, event)
 
         if not self.functions.invoke("trigger", work):
@@ -175,7 +175,7 @@ class Play:
             }
             record = {"messageId": handle, "receiptHandle": handle, "body": message.body, "attributes": attributes}
 
-            def work(app: App, handle: str = handle, record: dict[str, Any] = record) -> None:
+            def work(app: Services, handle: str = handle, record: dict[str, Any] = record) -> None:
                 answer = self._run(handler("retry"), app, {"Records": [record]})
                 self.queue.done(handle, is_deleted=not answer["batchItemFailures"])
 
@@ -190,7 +190,7 @@ class Play:
         self._looks_again = False
         self.poll()
 
-    def _run(self, function: ModuleType, app: App, event: dict[str, Any]) -> Any:
+    def _run(self, function: ModuleType, app: Services, event: dict[str, Any]) -> Any:
         getcurrent().app = app
         until = self.time.now + FUNCTION_SECONDS
         context = SimpleNamespace(

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from statistics import median, quantiles
 from typing import Any
 
-from tools.bench.outside import PLAYED_ENVIRONMENT
 from tools.bench.report import table
+from tools.bench.stubbed_network import STUBBED_ENVIRONMENT
 from tools.bench.workers import ALTERNATIVE, FLOOR, OURS, Answer, Bench, benched, event_of
 
 PHOTO_MB = (0.1, 5.0, 20.0)
@@ -60,7 +60,7 @@ def in_process(bench: Bench, samples: int) -> list[dict[str, Any]]:
 def _measured(bench: Bench, how: str, samples: int) -> dict[float, dict[str, list[Answer]]]:
     """Answers by size and function; the functions take turns."""
     answers: dict[float, dict[str, list[Answer]]] = {size: {name: [] for name in FUNCTIONS} for size in PHOTO_MB}
-    environment = PLAYED_ENVIRONMENT if how == "played" else None
+    environment = STUBBED_ENVIRONMENT if how == "played" else None
     with ExitStack() as ended:
         workers = {name: ended.enter_context(bench.worker(name, how, environment)) for name in FUNCTIONS}
         for size in PHOTO_MB:

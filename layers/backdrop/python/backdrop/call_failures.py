@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from backdrop.errors import (
     AccountFault,
+    BadRequestError,
     Billed,
     CallFailed,
     GatewayBusy,
@@ -15,8 +16,7 @@ from backdrop.errors import (
     NeverSent,
     NoImage,
     OutcomeUnknown,
-    Refused,
-    Rejected,
+    PermanentFailure,
 )
 from backdrop.queues import backoff
 from backdrop.upload import Record
@@ -25,7 +25,7 @@ RETRY_SECONDS = (2.0, 300.0)  # least and most of the backoff after a failed cal
 REPLAY_SECONDS = 5.0
 CONFLICT_SECONDS = (15.0, 240.0)
 MAX_CONFLICTS = 5
-MAX_FAULTS = 3
+MAX_FORBIDDEN_RESPONSES = 3
 _PARKED_BUT = {500, 503}  # what `park` tries again when the gateway itself said it
 
 
@@ -68,19 +68,19 @@ class Decision:
     is_pause: bool = False
     is_refunded: bool = False
     """The call was certainly not charged: the images that it reserved are free again."""
-    rejected: Rejected | None = None
+    rejected: PermanentFailure | None = None
 
 
 def decide(call: FailedCall, limits: Limits) -> Decision:
     """What to do after a failed call."""
     error = call.error
     if isinstance(error, NoImage):
-        return Decision(call.record, rejected=Rejected("no_image_returned", str(error), 200, "yes"))
+        return Decision(call.record, rejected=PermanentFailure("no_image_returned", str(error), 200, "yes"))
     if isinstance(error, OutcomeUnknown):
         return _unanswered(call, error, limits)
     if isinstance(error, CallFailed):
         return _may_be_charged(call, error, limits)
-    if isinstance(error, Refused):
+    if isinstance(error, BadRequestError):
         return _refused(call, error, limits)
     if isinstance(error, AccountFault):
         return _account_fault(call, error)
@@ -90,7 +90,7 @@ def decide(call: FailedCall, limits: Limits) -> Decision:
 def _unanswered(call: FailedCall, error: OutcomeUnknown, limits: Limits) -> Decision:
     """Nobody knows what became of it: the same call finds out, or it is left to people."""
     # A probe's answer gets lost like all others during an outage, which says nothing about this upload.
-    is_excused = call.is_probe and call.is_replay and call.record.attempts < limits.max_attempts
+    is_excused = call.is_probe and call.is_replay and call.record.calls_sent < limits.max_attempts
     record = call.record.with_unanswered_call(is_excused)
     if record.unanswered > limits.replays_allowed:
         return Decision(record, rejected=outcome_unknown(record, str(error)))
@@ -104,17 +104,19 @@ def _may_be_charged(call: FailedCall, error: CallFailed, limits: Limits) -> Deci
     if limits.parks and not (error.status in _PARKED_BUT and facts.is_documented):
         record = replace(record, unanswered=record.unanswered + 1)
         return Decision(record, rejected=outcome_unknown(record, str(error), error.status))
-    if record.strikes >= limits.max_attempts:
+    if record.failed_attempts >= limits.max_attempts:
         billed: Billed = "yes" if record.paid_at else "unknown"
-        message = f"{record.strikes} calls failed; the last: {error}"
-        return Decision(record, rejected=Rejected("attempts_exhausted", message, error.status, billed))
+        message = f"{record.failed_attempts} calls failed; the last: {error}"
+        return Decision(record, rejected=PermanentFailure("attempts_exhausted", message, error.status, billed))
     is_same_answer = bool(facts.request_id) and facts.request_id == before.failure_request_id
     if call.is_replay and (facts.is_replayed or is_same_answer):
         record = record.needing_new_call()  # the gateway keeps the failure with the key, which so brings nothing more
-    return _wait(call, record, call.now + max(facts.retry_after or 0.0, backoff(record.strikes, *RETRY_SECONDS)))
+    return _wait(
+        call, record, call.now + max(facts.retry_after or 0.0, backoff(record.failed_attempts, *RETRY_SECONDS))
+    )
 
 
-def _refused(call: FailedCall, error: Refused, limits: Limits) -> Decision:
+def _refused(call: FailedCall, error: BadRequestError, limits: Limits) -> Decision:
     before = call.record
     record = before.with_uncharged_call(call.is_replay)
     if call.is_replay and error.status == 409:
@@ -125,53 +127,57 @@ def _refused(call: FailedCall, error: Refused, limits: Limits) -> Decision:
         due_at = call.now + backoff(record.conflicts, *CONFLICT_SECONDS)
         return Decision(record, due_at, str(error), is_refunded=True)
     if call.is_replay and before.paid_at:
-        rejected = Rejected("result_unavailable", str(error), error.status, "yes")
+        rejected = PermanentFailure("result_unavailable", str(error), error.status, "yes")
         return Decision(record, is_refunded=True, rejected=rejected)
     if call.is_replay and before.call and call.now > before.call.image_link_dies_at:
         # The gateway would have known a call that it charged; it tried a new one and the photo's link was dead.
         return Decision(record.needing_new_call(), call.now, "the first call was not charged", is_refunded=True)
-    if error.photo_not_fetched and record.strikes + 1 < limits.max_attempts:
-        record = replace(record, strikes=record.strikes + 1)
-        due_at = call.now + backoff(record.strikes, *RETRY_SECONDS)
+    if error.photo_not_fetched and record.failed_attempts + 1 < limits.max_attempts:
+        record = replace(record, failed_attempts=record.failed_attempts + 1)
+        due_at = call.now + backoff(record.failed_attempts, *RETRY_SECONDS)
         return Decision(record, due_at, "the gateway could not download the photo", is_refunded=True)
     # A gateway that knows the first call would have answered with it; one that doesn't tells nothing about it.
     billed: Billed = "unknown" if call.is_replay else "no"
-    rejected = Rejected("rejected_by_gateway", str(error), error.status, billed)
+    rejected = PermanentFailure("rejected_by_gateway", str(error), error.status, billed)
     return Decision(record, is_refunded=True, rejected=rejected)
 
 
 def _account_fault(call: FailedCall, error: AccountFault) -> Decision:
-    record = replace(call.record.with_uncharged_call(call.is_replay), faults=faults_of(call), turn_at=0.0)
-    if record.faults >= MAX_FAULTS:
-        rejected = Rejected("rejected_by_gateway", str(error), error.status)
+    record = replace(
+        call.record.with_uncharged_call(call.is_replay),
+        forbidden_responses=forbidden_responses_of(call),
+        queue_position=0.0,
+    )
+    if record.forbidden_responses >= MAX_FORBIDDEN_RESPONSES:
+        rejected = PermanentFailure("rejected_by_gateway", str(error), error.status)
         return Decision(record, is_refunded=True, rejected=rejected)
-    record = replace(record, attempts=record.attempts - 1)
+    record = replace(record, calls_sent=record.calls_sent - 1)
     return Decision(record, call.next_look, str(error), is_pause=True, is_refunded=True)
 
 
-def faults_of(call: FailedCall) -> int:
+def forbidden_responses_of(call: FailedCall) -> int:
     """How often an upload was answered 403 or 404 outside of pauses, while others' calls got through."""
     alone = getattr(call.error, "status", 0) in (403, 404) and not call.is_probe and not call.is_replay
-    return call.record.faults + alone
+    return call.record.forbidden_responses + alone
 
 
 def _not_charged(call: FailedCall, error: GatewayError) -> Decision:
     record = call.record.with_uncharged_call(call.is_replay)
-    asked, tries = 0.0, record.strikes
+    asked, tries = 0.0, record.failed_attempts
     if isinstance(error, NeverSent):
-        record = replace(record, attempts=record.attempts - 1)
+        record = replace(record, calls_sent=record.calls_sent - 1)
     elif isinstance(error, GatewayBusy):
         asked = error.retry_after or 0.0
-        tries = record.strikes if error.status == 429 else record.attempts
+        tries = record.failed_attempts if error.status == 429 else record.calls_sent
     return _wait(call, record, call.now + max(asked, backoff(tries, *RETRY_SECONDS)), is_refunded=True)
 
 
 def _wait(call: FailedCall, record: Record, due_at: float, is_refunded: bool = False) -> Decision:
     if call.is_paused:
-        return Decision(replace(record, turn_at=0.0), call.next_look, str(call.error), True, is_refunded)
+        return Decision(replace(record, queue_position=0.0), call.next_look, str(call.error), True, is_refunded)
     return Decision(record, due_at, str(call.error), False, is_refunded)
 
 
-def outcome_unknown(record: Record, message: str, status: int | None = None) -> Rejected:
+def outcome_unknown(record: Record, message: str, status: int | None = None) -> PermanentFailure:
     """The rejection of an upload whose call nobody knows the outcome of."""
-    return Rejected("outcome_unknown", message, status, billed="yes" if record.paid_at else "unknown")
+    return PermanentFailure("outcome_unknown", message, status, billed="yes" if record.paid_at else "unknown")

@@ -1,12 +1,12 @@
 """What can go wrong with an upload, as types with a meaning.
 
     BackdropError
-    ├── NotYet              nothing is wrong: come back at a time that is known
-    │   ├── Turn            no slot is free: the upload's place in line
+    ├── Postponed              nothing is wrong: come back at a time that is known
+    │   ├── NoSlotFree            no slot is free: the upload's place in line
     │   ├── Paused          the account or the gateway is at fault, and all calls wait
     │   ├── DailyLimitReached
     │   └── Throttled       AWS asks for fewer requests
-    ├── Rejected            this upload can't succeed by itself: dead-letter it with the reason
+    ├── PermanentFailure            this upload can't succeed by itself: dead-letter it with the reason
     │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
     ├── Unchanged           the result that is there was made from the very same: nothing to buy
@@ -16,7 +16,7 @@
     │   │   └── KeyThrottled    SSM asks for fewer requests for the gateway key
     │   ├── GatewayBusy     429, or a proxy that did not reach it       → not charged
     │   ├── AccountFault    401 to 404, or no money: key, wallet, model → not charged
-    │   ├── Refused         400, 409, 413, 415, 422: this very request  → not charged
+    │   ├── BadRequestError         400, 409, 413, 415, 422: this very request  → not charged
     │   ├── CallFailed      408, 500, 502 and every other 5xx           → a proxy may hide a charge
     │   ├── NoImage         200 without an image                        → taken as charged
     │   └── OutcomeUnknown  sent, but no complete answer                → nobody knows
@@ -37,7 +37,7 @@ class BackdropError(Exception):
     """Base of everything that Backdrop raises on purpose."""
 
 
-class NotYet(BackdropError):
+class Postponed(BackdropError):
     """Come back at `due_at` (epoch seconds)."""
 
     reason: ClassVar[str] = "retry"
@@ -48,7 +48,7 @@ class NotYet(BackdropError):
         self.due_at = due_at
 
 
-class Turn(NotYet):
+class NoSlotFree(Postponed):
     """No slot is free; `due_at` is the upload's place in line."""
 
     reason = "slot"
@@ -57,19 +57,19 @@ class Turn(NotYet):
         super().__init__("waiting for a slot", due_at)
 
 
-class Paused(NotYet):
+class Paused(Postponed):
     """All calls wait until the gateway takes them again."""
 
     reason = "pause"
 
 
-class DailyLimitReached(NotYet):
+class DailyLimitReached(Postponed):
     """The images of the day's DailyImageLimit are bought."""
 
     reason = "daily_limit"
 
 
-class Throttled(NotYet):
+class Throttled(Postponed):
     """AWS asks for fewer requests."""
 
     reason = "throttled"
@@ -86,7 +86,7 @@ class Reason:
     billed: Billed = "no"
 
 
-class Rejected(BackdropError):
+class PermanentFailure(BackdropError):
     """The upload can't succeed by itself."""
 
     def __init__(self, code: str, message: str, http_status: int | None = None, billed: Billed = "no") -> None:
@@ -97,7 +97,7 @@ class Rejected(BackdropError):
         self.billed: Billed = billed
 
 
-class Unreadable(Rejected):
+class Unreadable(PermanentFailure):
     """S3 will not give an object to the functions; `may_pass` when that is up to a KMS key, whose state may change."""
 
     def __init__(self, message: str, http_status: int, *, may_pass: bool = False) -> None:
@@ -154,7 +154,7 @@ class AccountFault(AnsweredError):
     """Every call would fail like this one until somebody corrects the key, the wallet or the model's name."""
 
 
-class Refused(AnsweredError):
+class BadRequestError(AnsweredError):
     """The gateway does not want this request; `photo_not_fetched` when its own download of the photo failed."""
 
     def __init__(self, status: int, message: str, code: str = "", photo_not_fetched: bool = False) -> None:

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from backdrop import answers, http, images
+from backdrop import answers, http_client, images
 from backdrop.answers import MAX_ANSWER_BYTES
 from backdrop.errors import (
     AccountFault,
+    BadRequestError,
     CallFailed,
     FailureFacts,
     GatewayBusy,
@@ -27,7 +28,6 @@ from backdrop.errors import (
     NeverSent,
     NoImage,
     OutcomeUnknown,
-    Refused,
 )
 from backdrop.request import Request
 from backdrop.settings import Settings
@@ -98,7 +98,7 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._api_key = api_key
-        self._client = http.new_client(transport)
+        self._client = http_client.new_client(transport)
 
     def new_call(
         self, request: Request, image_link: str, idempotency_key: str, now: float, link_dies_at: float
@@ -143,7 +143,7 @@ class Gateway:
 
     def _post(
         self, call: Call, fields: dict[str, Any], upload: bytes | None, key: str, seconds: float
-    ) -> http.Response:
+    ) -> http_client.Response:
         if not is_key(key):
             raise NeverSent("the gateway key in SSM is empty or has characters that no key has")
         headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
@@ -160,13 +160,13 @@ class Gateway:
             texts = {name: str(value) for name, value in fields.items()}
             request = self._client.build_request("POST", url, headers=headers, data=texts, files={"image": file})
         try:
-            return http.exchange(self._client, request, seconds, MAX_ANSWER_BYTES)
+            return http_client.exchange(self._client, request, seconds, MAX_ANSWER_BYTES)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise NeverSent(f"no connection to the gateway: {type(error).__name__}") from None
         except httpx.TransportError as error:
             raise OutcomeUnknown(f"sent, but no complete answer: {type(error).__name__}") from None
 
-    def _answer(self, response: http.Response, call: Call, key: str) -> Answer:
+    def _answer(self, response: http_client.Response, call: Call, key: str) -> Answer:
         fields = json.loads(call.body)
         request_id = _opaque(response.headers.get("x-request-id", ""))
         base = urlsplit(self._settings.gateway_base_url)
@@ -192,7 +192,7 @@ class Gateway:
             raise OutcomeUnknown(message)
         raise NoImage(message, body[:MAX_KEPT_BYTES])
 
-    def _cost(self, response: http.Response, n: int) -> Decimal:
+    def _cost(self, response: http_client.Response, n: int) -> Decimal:
         try:
             cents = Decimal(response.headers["x-cost-cents"])
             if 0 <= cents <= _MAX_CENTS:
@@ -225,7 +225,7 @@ def is_key(text: str) -> bool:
     return bool(text) and text.isascii() and text.isprintable()
 
 
-def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
+def _error(response: http_client.Response, prompt: str, key: str) -> GatewayError:
     status = response.status
     said = _error_object(response.body)
     message = f"the gateway answered {status}{_detail(said, prompt, key)}"
@@ -246,7 +246,7 @@ def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
             FailureFacts(wait, request_id, _is_replayed(response.headers), bool(said.get("message"))),
         )
     if 400 <= status < 500:
-        return Refused(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
+        return BadRequestError(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
     # Redirected: nobody can say what was charged.
     return OutcomeUnknown(message)
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.prompts import FolderPrompts
 from backdrop.request import Request, check_segments, read_request
 from backdrop.settings import Settings
@@ -12,7 +12,7 @@ from backdrop.upload import Job
 
 
 def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
-    """The upload and what it asks for, checked. Raises Superseded, or Rejected with why it can't succeed."""
+    """The upload and what it asks for, checked. Raises Superseded, or PermanentFailure with why it can't succeed."""
     check_segments(job.key)
     upload = storage.inspect(job)
     request = read_request(
@@ -23,7 +23,7 @@ def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settin
     )
     storage.check_key(job.key, request.n)
     if 0 < settings.daily_image_limit < request.n:
-        raise Rejected("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
+        raise PermanentFailure("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
     return upload, request
 
 

@@ -14,7 +14,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from backdrop.clock import Clock
-from backdrop.errors import NotYet, Throttled
+from backdrop.errors import Postponed, Throttled
 from backdrop.upload import Call, Job, Purchase, Record, State
 
 if TYPE_CHECKING:
@@ -24,6 +24,15 @@ LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
 DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
 KEEP_ANSWER_DAYS = 7
+_STORED_AS = {
+    "calls_sent": "attempts",
+    "failed_attempts": "strikes",
+    "forbidden_responses": "faults",
+    "idempotency_key_number": "key_number",
+    "queue_position": "turn_at",
+    "reenqueued": "enqueued",
+}
+"""Attributes whose names are those of version 0.1, so that an update, and a way back, find every upload as it was."""
 _BATCH = 100  # keys of one BatchGetItem
 _BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
@@ -40,7 +49,7 @@ class Ledger:
     def claim(self, job: Job, owner: str, lease_seconds: float) -> Record:
         """Take the upload for `lease_seconds`; a finished one is returned as it is.
 
-        Raises NotYet while another worker has it.
+        Raises Postponed while another worker has it.
         """
         now = self._clock.now()
         try:
@@ -82,11 +91,11 @@ class Ledger:
             if record.is_finished or record.owner == owner:  # the latter: the first try's answer got lost on its way
                 return record
             looks_again_at = min(record.lease_until, now + DUPLICATE_LOOKS_AGAIN_SECONDS)
-            raise NotYet("another worker is on this upload", looks_again_at) from None
+            raise Postponed("another worker is on this upload", looks_again_at) from None
         return _record(answer["Attributes"])
 
     def write(self, before: Record, after: Record) -> Record:
-        """Replace `before` by `after`. Raises NotYet when another worker has taken the upload over or moved it on."""
+        """Replace `before` by `after`. Raises Postponed when another worker has taken over or moved the upload on."""
         return self._put(
             after,
             "#owner = :owner AND #state = :state",
@@ -111,7 +120,7 @@ class Ledger:
         """Write what was bought with `held.call`, with its history and nothing else of `held`.
 
         What the gateway answered to a key stays true whoever owns the upload meanwhile, so the key decides here.
-        Raises NotYet when another worker has written it already.
+        Raises Postponed when another worker has written it already.
         """
         now = self._clock.now()
         changes: dict[str, Any] = {
@@ -150,7 +159,7 @@ class Ledger:
             stored = _record(item) if item else None
             if stored and stored.state is State.PAID and stored.updated_at == now:
                 return stored  # the first try was written and its answer got lost on its way
-            raise NotYet("another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS) from None
+            raise Postponed("another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS) from None
         return _record(answer["Attributes"])
 
     def mark_dead_lettered(self, job_id: str, failed_at: str) -> None:
@@ -228,7 +237,7 @@ class Ledger:
     def _put(self, record: Record, condition: str, values: dict[str, Any]) -> Record:
         now = self._clock.now()
         new = replace(record, updated_at=now)
-        item = _attributes(asdict(new))
+        item = _attributes({_STORED_AS.get(name, name): value for name, value in asdict(new).items()})
         names = {f"#{name}": name for name in ("owner", "state") if f"#{name}" in condition}
         try:
             self._client.put_item(
@@ -244,7 +253,9 @@ class Ledger:
             # Equal: the first try was written and its answer got lost on its way. Compared as records, because
             # DynamoDB gives numbers back in another form.
             if not stored or _record(stored) != _record(item):
-                raise NotYet("another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS) from None
+                raise Postponed(
+                    "another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS
+                ) from None
         return new
 
 
@@ -262,8 +273,12 @@ def _attributes(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _record(item: dict[str, Any]) -> Record:
-    known = {field.name for field in fields(Record)}
-    values = {name: _plain(TypeDeserializer().deserialize(value)) for name, value in item.items() if name in known}
+    stored = {field.name: _STORED_AS.get(field.name, field.name) for field in fields(Record)}
+    values = {
+        name: _plain(TypeDeserializer().deserialize(item[attribute]))
+        for name, attribute in stored.items()
+        if attribute in item
+    }
     for name in ("links", "outputs", "history"):
         values[name] = tuple(values.get(name) or ())
     call = values.get("call")

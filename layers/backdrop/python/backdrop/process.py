@@ -7,16 +7,16 @@ attempt goes on from what the ledger says.
 from dataclasses import dataclass
 from typing import Any
 
-from backdrop.app import App
-from backdrop.attempt import Attempt, FailedForGood, Handed, best_effort
 from backdrop.aws_errors import in_short, is_throttled
-from backdrop.buying import buy, replay
+from backdrop.claimed_upload import ClaimedUpload, FailedForGood, HandedOff, best_effort
 from backdrop.clock import iso_time
-from backdrop.errors import NotYet, Rejected, Superseded, Unchanged, Unreadable
+from backdrop.delivery import LINK_LIFE_SECONDS, store
+from backdrop.errors import PermanentFailure, Postponed, Superseded, Unchanged, Unreadable
 from backdrop.events_in import Malformed
 from backdrop.log import logger
+from backdrop.purchase import buy, replay
+from backdrop.services import Services
 from backdrop.storage import EncodedKey
-from backdrop.storing import LINK_LIFE_SECONDS, store
 from backdrop.upload import Job, Purchase, Record, State
 
 KEY_PATIENCE_SECONDS = 180.0  # since the first look; grants and the states of KMS keys take minutes to be known
@@ -33,13 +33,13 @@ class Outcome:
     outputs: tuple[dict[str, Any], ...] = ()
 
 
-def identified(job: Job, app: App) -> Job:
+def identified(job: Job, app: Services) -> Job:
     """The job as it has to come back, should it: about this very upload, whatever becomes of its object."""
     logger.set_correlation_id(job.id)
     return app.storage.resolve(job)
 
 
-def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
+def run(job: Job, app: Services, owner: str, ends_at: float) -> Outcome:
     """Process one job as far as it goes now; one that can't succeed is dead-lettered.
 
     `owner` is unique to this job in this invocation, which is over at `ends_at` (epoch seconds) at the latest.
@@ -53,7 +53,7 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
         if not job.is_identified:
             raise Superseded("the object is gone")
         record = _process(job, app, owner, ends_at)
-    except NotYet as wait:
+    except Postponed as wait:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
         app.metrics.postponed(wait.reason)
         return Outcome(job, "WAITING", wait.due_at)
@@ -63,17 +63,17 @@ def run(job: Job, app: App, owner: str, ends_at: float) -> Outcome:
     except Superseded as reason:
         logger.info("superseded", key=job.key, why=str(reason))
         return Outcome(job, State.SUPERSEDED)
-    except Handed:
+    except HandedOff:
         return Outcome(job, "WAITING")
     if record.state is State.REJECTED and not record.dead_lettered:
         if record.owner != owner and record.lease_until > app.clock.now():
             return Outcome(job, "WAITING", record.lease_until)  # another worker is writing the letter
         _dead_letter(record, app)
-    logger.info("finished", key=job.key, state=record.state, attempts=record.attempts, usd=record.cost_usd)
+    logger.info("finished", key=job.key, state=record.state, attempts=record.calls_sent, usd=record.cost_usd)
     return Outcome(job, record.state, outputs=record.stored)
 
 
-def dead_letter_malformed(malformed: Malformed, app: App) -> None:
+def dead_letter_malformed(malformed: Malformed, app: Services) -> None:
     """Dead-letter what is no upload."""
     logger.error("malformed message", why=malformed.message)
     reason = app.queues.dead_letter_malformed(malformed, iso_time(app.clock.now()))
@@ -81,7 +81,7 @@ def dead_letter_malformed(malformed: Malformed, app: App) -> None:
     app.announcer.failed(None, None, reason)
 
 
-def _dead_letter(record: Record, app: App) -> None:
+def _dead_letter(record: Record, app: Services) -> None:
     job = Job(record.bucket, record.key, record.version_id, record.etag, modified=record.modified)
     reason, failed_at = record.reason or {}, record.failed_at or ""
     app.queues.dead_letter(job, reason, failed_at, record.history)
@@ -91,7 +91,7 @@ def _dead_letter(record: Record, app: App) -> None:
     app.ledger.mark_dead_lettered(record.id, failed_at)
 
 
-def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
+def _process(job: Job, app: Services, owner: str, ends_at: float) -> Record:
     if job.purchase:
         _record_travelled_purchase(job, job.purchase, app)
     lease_seconds = ends_at - app.clock.now()
@@ -101,33 +101,33 @@ def _process(job: Job, app: App, owner: str, ends_at: float) -> Record:
         record = app.ledger.reopen(record, owner, lease_seconds, may_be_unanswered=app.settings.replays_allowed)
     if record.is_finished:
         return record
-    attempt = Attempt(job, app, record, ends_at)
+    attempt = ClaimedUpload(job, app, record, ends_at)
     try:
         try:
             return _go_on(attempt)
         except Superseded:
-            attempt.let_go(0.0, attempt.record.superseded())
+            attempt.release(0.0, attempt.record.superseded())
             raise
         except Unchanged as unchanged:
-            attempt.let_go(0.0, attempt.record.unchanged(unchanged.outputs))
+            attempt.release(0.0, attempt.record.unchanged(unchanged.outputs))
             return attempt.record
         except Unreadable as unreadable:
             now = app.clock.now()
             if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
-                attempt.wait(NotYet(str(unreadable), now + KEY_RETRY_SECONDS))
+                attempt.wait(Postponed(str(unreadable), now + KEY_RETRY_SECONDS))
             return attempt.reject(unreadable)
         except FailedForGood as failed:
             return attempt.reject(failed.rejected, failed.record)
-        except Rejected as rejected:
+        except PermanentFailure as rejected:
             return attempt.reject(rejected)
-    except (NotYet, Superseded, Handed):
+    except (Postponed, Superseded, HandedOff):
         raise
     except Exception as error:
         _interrupted(attempt, error)
         raise
 
 
-def _interrupted(attempt: Attempt, error: Exception) -> None:
+def _interrupted(attempt: ClaimedUpload, error: Exception) -> None:
     """Leave the upload as far as it came, and write down what is in its way: it may be there for long.
 
     CALLING stays CALLING, so nothing is forgotten. Without this the next try would wait for the lease.
@@ -137,23 +137,23 @@ def _interrupted(attempt: Attempt, error: Exception) -> None:
         record = record.noted_once(now, f"interrupted: {in_short(error)}")
     attempt.tell_wait()
     with best_effort("give back the lease"):
-        attempt.let_go(now, record)
+        attempt.release(now, record)
 
 
-def _record_travelled_purchase(job: Job, purchase: Purchase, app: App) -> None:
+def _record_travelled_purchase(job: Job, purchase: Purchase, app: Services) -> None:
     """Write PAID from a message that kept it while the ledger was down; the lease of that time means nothing now."""
     record = app.ledger.read(job.id)
     if record and record.idempotency_key == purchase.idempotency_key and record.state not in (State.PAID, State.DONE):
         app.ledger.paid(record, purchase, lease_until=0.0)
 
 
-def _go_on(attempt: Attempt) -> Record:
+def _go_on(attempt: ClaimedUpload) -> Record:
     """From where the upload stands to DONE."""
     record = attempt.record
     if record.state is State.PAID and record.answered_inline:
         # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
         is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
-        may_ask = is_fresh and record.attempts < attempt.app.settings.max_attempts
+        may_ask = is_fresh and record.calls_sent < attempt.app.settings.max_attempts
         attempt.save(record.with_lost_images(unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed))
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew

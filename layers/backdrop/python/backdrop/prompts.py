@@ -4,7 +4,7 @@ from threading import Lock
 from unicodedata import normalize
 
 from backdrop.clock import Clock
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.request import MAX_PROMPT_CHARACTERS, check_prompt, clean_prompt
 from backdrop.storage import Storage
 from backdrop.upload import PROMPT_FILE
@@ -27,7 +27,7 @@ class FolderPrompts:
     def find(self, bucket: str, key: str) -> str:
         """The prompt for the object `key`, cleaned; empty when neither its folder nor any above it has one.
 
-        Raises Rejected with `invalid_option` when the nearest one can't be used; the message names its key.
+        Raises PermanentFailure with `invalid_option` when the nearest one can't be used; the message names its key.
         """
         folders = key.split("/")[:-1]
         for depth in range(len(folders), -1, -1):
@@ -54,13 +54,13 @@ class FolderPrompts:
 
 def _decoded(content: bytes, file: str) -> str:
     if len(content) > MAX_FILE_BYTES:
-        raise Rejected(
+        raise PermanentFailure(
             "invalid_option",
             f"{file} has more than {MAX_FILE_BYTES} bytes; a prompt has {MAX_PROMPT_CHARACTERS} characters at most",
         )
     try:
         prompt = clean_prompt(content.decode())
     except UnicodeDecodeError:
-        raise Rejected("invalid_option", f"{file} is not UTF-8 text") from None
+        raise PermanentFailure("invalid_option", f"{file} is not UTF-8 text") from None
     check_prompt(prompt, f"the prompt in {file}")
     return prompt

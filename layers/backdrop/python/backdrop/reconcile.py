@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import ClientError
 
-from backdrop.app import App
 from backdrop.aws_errors import in_short, is_throttled
 from backdrop.clock import Clock
-from backdrop.errors import NotYet, Throttled
+from backdrop.errors import Postponed, Throttled
 from backdrop.ledger import Ledger
 from backdrop.log import logger
 from backdrop.queues import Queues
+from backdrop.services import Services
 from backdrop.upload import Job, State
 
 YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
@@ -33,7 +33,7 @@ class Reconciled:
     complete: bool = False
 
 
-def reconcile(app: App, owner: str, ends_at: float) -> Reconciled:
+def reconcile(app: Services, owner: str, ends_at: float) -> Reconciled:
     """List the input bucket by pages until its end or shortly before `ends_at`; the next run goes on there."""
     seen = Reconciled()
     waiting = paid = 0.0
@@ -84,8 +84,8 @@ def enqueue(job: Job, queues: Queues, ledger: Ledger, clock: Clock, owner: str) 
     try:
         record = ledger.claim(job, owner, 0.0)
         if not record.is_finished:
-            alone = ENQUEUED_SECONDS * 2**record.enqueued
-            after = replace(record.current_again(), enqueued=record.enqueued + 1)
+            alone = ENQUEUED_SECONDS * 2**record.reenqueued
+            after = replace(record.current_again(), reenqueued=record.reenqueued + 1)
             ledger.release(record, after, clock.now() + alone)
-    except NotYet:
+    except Postponed:
         pass  # somebody is on it after all; the message finds nothing to do

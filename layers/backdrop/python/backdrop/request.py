@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
 
-from backdrop.errors import Rejected
+from backdrop.errors import PermanentFailure
 from backdrop.upload import PROMPT_FILE, has_dot_segment
 
 MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a prompt from elsewhere may be longer
@@ -49,8 +49,8 @@ def read_request(
 
     Without a prompt in it, `folder_prompt` is asked for one (empty for none), then `default_prompt` is taken. What
     shows nothing is no prompt.
-    `missing` is S3's count of metadata values that it could not return. Raises Rejected with `missing_prompt` or
-    `invalid_option`.
+    `missing` is S3's count of metadata values that it could not return. Raises PermanentFailure with
+    `missing_prompt` or `invalid_option`.
     """
     if missing:
         raise _invalid(f"{missing} metadata value(s) can't be read by S3; send non-ASCII prompts as prompt-b64")
@@ -61,7 +61,7 @@ def read_request(
         or clean_prompt(default_prompt)
     )
     if not prompt:
-        raise Rejected(
+        raise PermanentFailure(
             "missing_prompt",
             f"no prompt in the object's metadata, no {PROMPT_FILE} in its folder or above, no DefaultPrompt",
         )
@@ -77,7 +77,7 @@ def clean_prompt(text: str) -> str:
 
 
 def check_prompt(prompt: str, name: str) -> None:
-    """Raises Rejected with `invalid_option` for a prompt that can't be sent; the message calls it `name`."""
+    """Raises PermanentFailure with `invalid_option` for a prompt that can't be sent; the message calls it `name`."""
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise _invalid(f"{name} has {len(prompt)} characters; the most is {MAX_PROMPT_CHARACTERS}")
     if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\r\n\t" for character in prompt):
@@ -85,7 +85,7 @@ def check_prompt(prompt: str, name: str) -> None:
 
 
 def check_segments(key: str) -> None:
-    """Raises Rejected with `invalid_option` for a key with a `.` or `..` between its slashes."""
+    """Raises PermanentFailure with `invalid_option` for a key with a `.` or `..` between its slashes."""
     if has_dot_segment(key):
         raise _invalid(
             "the key has a '.' or '..' between its slashes; HTTP clients resolve it as in a path, so nobody can ask S3"
@@ -93,8 +93,8 @@ def check_segments(key: str) -> None:
         )
 
 
-def _invalid(message: str) -> Rejected:
-    return Rejected("invalid_option", message)
+def _invalid(message: str) -> PermanentFailure:
+    return PermanentFailure("invalid_option", message)
 
 
 def _from_base64(value: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from backdrop import http
+from backdrop import http_client
 from backdrop.errors import ResultUnreachable, ResultUnusable
 from backdrop.images import ImageType, is_whole, sniff
 
@@ -48,7 +48,7 @@ class Results:
     ) -> None:
         self._gateway_origin = _origin(httpx.URL(gateway_base_url))
         self._resolve = resolve
-        self._client = http.new_client(transport)
+        self._client = http_client.new_client(transport)
 
     def fetch(self, link: str, seconds: float) -> bytes:
         """The bytes behind a link, within `seconds` in all; `checked` says whether they are an image.
@@ -61,7 +61,7 @@ class Results:
         if seconds <= 0:
             raise ResultUnreachable("the result's host was not found in time")
         try:
-            response = http.exchange(self._client, request, seconds, MAX_RESULT_BYTES)
+            response = http_client.exchange(self._client, request, seconds, MAX_RESULT_BYTES)
         except httpx.TransportError as error:
             raise ResultUnreachable(f"the result's host gave no complete answer: {type(error).__name__}") from None
         if response.status in (403, 404, 410) or 300 <= response.status < 400:

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import ARCHIVED, Kind, code_of, is_refused_by_kms_key, kind_of, status_of
-from backdrop.errors import Rejected, Superseded, Unreadable
+from backdrop.errors import PermanentFailure, Superseded, Unreadable
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
 from backdrop.request import MAX_IMAGES
 from backdrop.upload import Job, Record, has_dot_segment, known_version
@@ -111,7 +111,7 @@ class Storage:
         """Look at the upload's metadata and its first bytes.
 
         Raises EncodedKey when it is there under its key percent-decoded only, Superseded when it is deleted, empty or
-        replaced by a newer version, Rejected with `too_large`, `unsupported_media_type` or `unreadable`.
+        replaced by a newer version, PermanentFailure with `too_large`, `unsupported_media_type` or `unreadable`.
         """
         try:
             # Without VersionId: one look tells both what the upload is and whether it is still the current one.
@@ -134,9 +134,9 @@ class Storage:
             raise Superseded("a newer version of the same key has replaced the object")
         size = int(found["ContentRange"].rpartition("/")[2])
         if size > MAX_UPLOAD_BYTES:
-            raise Rejected("too_large", f"the photo has {size} bytes; the most is {MAX_UPLOAD_BYTES}")
+            raise PermanentFailure("too_large", f"the photo has {size} bytes; the most is {MAX_UPLOAD_BYTES}")
         if sniff(start) not in ACCEPTED_UPLOADS:
-            raise Rejected("unsupported_media_type", "the object is no JPEG, PNG or WebP image")
+            raise PermanentFailure("unsupported_media_type", "the object is no JPEG, PNG or WebP image")
         return Upload(
             found["Metadata"],
             found.get("MissingMeta", 0),
@@ -203,10 +203,10 @@ class Storage:
             return body.read(most)
 
     def check_key(self, key: str, images: int) -> None:
-        """Raises Rejected with `invalid_option` when the longest result key would be longer than S3 allows."""
+        """Raises PermanentFailure with `invalid_option` when the longest result key would be longer than S3 allows."""
         longest = result_key(key, images, images, "avif")
         if len(longest.encode()) > MAX_KEY_BYTES:
-            raise Rejected("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
+            raise PermanentFailure("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
 
     def store(
         self, record: Record, index: int, data: bytes, kind: ImageType, is_unchanged: Callable[[str], bool]
@@ -214,7 +214,8 @@ class Storage:
         """Put one result into the output bucket, as an entry of `outputs`; None when a newer upload's is there.
 
         `is_unchanged` says of a job id whether that upload took the result that is there for its own.
-        Raises Rejected with `result_unavailable` when the key is taken by an object that is no result of this key.
+        Raises PermanentFailure with `result_unavailable` when the key is taken by an object that is no result of this
+        key.
         """
         key = result_key(record.key, index, record.images, kind.extension)
         metadata = _metadata(record)
@@ -242,7 +243,9 @@ class Storage:
             if theirs.get("job-id") == record.id:
                 return stored
             if "job-id" not in theirs or theirs.get("source-key") != metadata.get("source-key"):
-                raise Rejected("result_unavailable", f"the output key {key} is taken by something else", billed="yes")
+                raise PermanentFailure(
+                    "result_unavailable", f"the output key {key} is taken by something else", billed="yes"
+                )
             if self._is_newer(theirs, record, is_unchanged):
                 return None
             condition = {"IfMatch": there["ETag"]}

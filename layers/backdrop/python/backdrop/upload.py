@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from backdrop.clock import iso_time
-from backdrop.errors import Reason, Rejected
+from backdrop.errors import PermanentFailure, Reason
 
 HISTORY_LENGTH = 20
 STUCK_SECONDS = 600.0
@@ -154,20 +154,20 @@ class Record:
     """With `etag`, what tells uploads of a key apart where the bucket keeps no versions."""
     due_at: float = 0.0
     """When the upload is next looked at; 0 while a worker is on it."""
-    turn_at: float = 0.0
+    queue_position: float = 0.0
     """Its place in the line for slots; 0 for none."""
-    attempts: int = 0
+    calls_sent: int = 0
     """Calls sent, answered or not."""
-    strikes: int = 0
+    failed_attempts: int = 0
     """Calls that count against MaxAttempts: answered 408 or 5xx, and not the probe of a pause."""
-    key_number: int = 0
+    idempotency_key_number: int = 0
     unanswered: int = 0
     """How often `call` was sent and brought no complete answer."""
     failure_request_id: str | None = None
     """The gateway's id of the last answer to `call` that reported a failure."""
     unsettled_images: int = 0
     """Images of calls that may have been charged although nothing came of them."""
-    faults: int = 0
+    forbidden_responses: int = 0
     """Calls answered 403 or 404 while others' calls went through."""
     conflicts: int = 0
     """Replays answered 409: the first call may still be running."""
@@ -193,7 +193,7 @@ class Record:
     rejected_in: State | None = None
     """The state that a moved-back dead letter goes on from."""
     dead_lettered: bool = False
-    enqueued: int = 0
+    reenqueued: int = 0
     """How often the reconciler has sent a message for it."""
     history: tuple[str, ...] = ()
 
@@ -235,9 +235,9 @@ class Record:
             self._to(State.CALLING),
             call=call,
             idempotency_key=call.idempotency_key,
-            key_number=self.key_number + 1,
-            attempts=self.attempts + 1,
-            turn_at=now,  # it has had its turn, should it have to call again
+            idempotency_key_number=self.idempotency_key_number + 1,
+            calls_sent=self.calls_sent + 1,
+            queue_position=now,  # it has had its turn, should it have to call again
             unanswered=0,
             conflicts=0,
             failure_request_id=None,
@@ -246,7 +246,7 @@ class Record:
 
     def with_replay(self, now: float) -> "Record":
         """The call of unknown outcome is about to be sent again, with its key and body."""
-        return replace(self._to(State.CALLING), attempts=self.attempts + 1, turn_at=now)
+        return replace(self._to(State.CALLING), calls_sent=self.calls_sent + 1, queue_position=now)
 
     def with_unanswered_call(self, is_excused: bool = False) -> "Record":
         """The call was sent and no complete answer came; an excused one doesn't count."""
@@ -261,7 +261,7 @@ class Record:
         return replace(
             self._to(State.UNKNOWN),
             failure_request_id=request_id or None,
-            strikes=self.strikes + (not is_probe),
+            failed_attempts=self.failed_attempts + (not is_probe),
             unsettled_images=self.unsettled_images + self.images,
         )
 
@@ -295,10 +295,10 @@ class Record:
         """Its successor was deleted."""
         return self._to(State.CLAIMED) if self.state is State.SUPERSEDED else self
 
-    def rejected(self, rejected: Rejected, now: float) -> "Record":
+    def rejected(self, rejected: PermanentFailure, now: float) -> "Record":
         """It can't succeed by itself. A dead letter that is moved back goes on from `rejected_in`."""
         billed = "unknown" if rejected.billed == "no" and self.unsettled_images else rejected.billed
-        reason = Reason(rejected.code, rejected.message, rejected.http_status, self.attempts, billed)
+        reason = Reason(rejected.code, rejected.message, rejected.http_status, self.calls_sent, billed)
         record = replace(self, rejected_in=State.CLAIMED, call=None, idempotency_key=None)
         if rejected.billed == "yes" and rejected.code != "outcome_unknown":
             record = replace(self, rejected_in=State.PAID)
@@ -320,8 +320,8 @@ class Record:
             owner=owner,
             lease_until=lease_until,
             unanswered=min(self.unanswered, may_be_unanswered),
-            strikes=0,
-            faults=0,
+            failed_attempts=0,
+            forbidden_responses=0,
             conflicts=0,
             link_failures=0,
             reason=None,

@@ -5,16 +5,16 @@ from itertools import pairwise
 
 import pytest
 
-from backdrop.pace import Pace
-from tests.integration.world import TABLE, MovedClock, World
+from backdrop.rate_limiter import RateLimiter
+from tests.integration.harness import TABLE, Harness, MovedClock
 
 
-def pace(world: World, rpm: int = 60, daily_limit: int = 0) -> Pace:
+def pace(world: Harness, rpm: int = 60, daily_limit: int = 0) -> RateLimiter:
     """A worker of its own."""
-    return Pace(world.dynamodb, TABLE, MovedClock(), rpm, daily_limit)
+    return RateLimiter(world.dynamodb, TABLE, MovedClock(), rpm, daily_limit)
 
 
-def test_slots_are_handed_out_one_at_a_time_at_the_pace(world: World) -> None:
+def test_slots_are_handed_out_one_at_a_time_at_the_pace(world: Harness) -> None:
     keeper = pace(world, rpm=120)
 
     first, second, third = (keeper.take(1, 0.0) for _ in range(3))
@@ -23,7 +23,7 @@ def test_slots_are_handed_out_one_at_a_time_at_the_pace(world: World) -> None:
     assert 0.5 <= third.at - second.at < 0.6
 
 
-def test_workers_share_one_pace(world: World) -> None:
+def test_workers_share_one_pace(world: Harness) -> None:
     keepers = [pace(world, rpm=1200) for _ in range(8)]
 
     with ThreadPoolExecutor(8) as pool:
@@ -34,7 +34,7 @@ def test_workers_share_one_pace(world: World) -> None:
 
 
 def test_row_56_waiting_uploads_stand_in_line_and_none_is_dead_lettered(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("REQUESTS_PER_MINUTE", "6")
     for number in range(12):
@@ -49,7 +49,7 @@ def test_row_56_waiting_uploads_stand_in_line_and_none_is_dead_lettered(
     assert invocations <= 12 * 3
 
 
-def test_row_18_a_rate_limit_postpones_every_upload(world: World, photo: bytes) -> None:
+def test_row_18_a_rate_limit_postpones_every_upload(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 429, "retry_after": "30"}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -65,7 +65,7 @@ def test_row_18_a_rate_limit_postpones_every_upload(world: World, photo: bytes) 
 
 
 @pytest.mark.parametrize("retry_after", ["-5", "86400", "soon", "Wed, 21 Oct 2099 07:28:00 GMT", None])
-def test_row_18_any_retry_after_ends_well(world: World, photo: bytes, retry_after: str | None) -> None:
+def test_row_18_any_retry_after_ends_well(world: Harness, photo: bytes, retry_after: str | None) -> None:
     world.gateway.faults([{"kind": "status", "status": 429, "retry_after": retry_after}])
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -78,7 +78,7 @@ def test_row_18_any_retry_after_ends_well(world: World, photo: bytes, retry_afte
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
 def test_rows_23_24_an_account_fault_pauses_all_calls_and_keeps_every_upload(
-    world: World, photo: bytes, status: int
+    world: Harness, photo: bytes, status: int
 ) -> None:
     world.gateway.faults([{"kind": "status", "status": status, "times": 0}])
     for number in range(10):
@@ -98,7 +98,7 @@ def test_rows_23_24_an_account_fault_pauses_all_calls_and_keeps_every_upload(
 
 
 def test_during_a_pause_uploads_look_again_within_a_minute_and_later_every_quarter_of_an_hour(
-    world: World, photo: bytes
+    world: Harness, photo: bytes
 ) -> None:
     world.gateway.faults([{"kind": "status", "status": 402, "times": 0}])
     world.upload("a.jpg", photo, prompt="wood")
@@ -117,7 +117,7 @@ def test_during_a_pause_uploads_look_again_within_a_minute_and_later_every_quart
     assert all(500 < gap <= 900 for at, gap in looks if at - started > 500)
 
 
-def test_a_pause_lets_single_probes_through(world: World, photo: bytes) -> None:
+def test_a_pause_lets_single_probes_through(world: Harness, photo: bytes) -> None:
     keeper, other = pace(world), pace(world)
     slot = keeper.take(1, 0.0)
     keeper.pause(slot, "402")
@@ -128,7 +128,7 @@ def test_a_pause_lets_single_probes_through(world: World, photo: bytes) -> None:
         other.take(1, 0.0)
 
 
-def test_row_22_a_rotated_key_is_picked_up_without_a_deploy(world: World, photo: bytes) -> None:
+def test_row_22_a_rotated_key_is_picked_up_without_a_deploy(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     world.gateway.settings(keys=["sk-aig-new"])
     world.put_key("sk-aig-new")
@@ -140,7 +140,7 @@ def test_row_22_a_rotated_key_is_picked_up_without_a_deploy(world: World, photo:
     assert world.charged() == 2
 
 
-def test_row_20_an_outage_of_hours_dead_letters_nothing(world: World, photo: bytes) -> None:
+def test_row_20_an_outage_of_hours_dead_letters_nothing(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "status", "status": 503, "times": 0}])
     for number in range(12):
         world.upload(f"{number}.jpg", photo, prompt="wood")
@@ -157,7 +157,7 @@ def test_row_20_an_outage_of_hours_dead_letters_nothing(world: World, photo: byt
 
 
 def test_the_daily_limit_is_never_passed_and_the_rest_waits_for_the_next_day(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "5")
     for number in range(4):
@@ -176,7 +176,7 @@ def test_the_daily_limit_is_never_passed_and_the_rest_waits_for_the_next_day(
 
 @pytest.mark.parametrize("status", [429, 521, 522, 523, 525, 526, 529, 530])
 def test_what_was_not_charged_does_not_count_against_the_day(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, status: int
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, status: int
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
     world.gateway.faults([{"kind": "status", "status": status, "times": 2}])
@@ -187,10 +187,10 @@ def test_what_was_not_charged_does_not_count_against_the_day(
     assert list(world.outputs()) == ["a.jpg.png"]
 
 
-def test_the_daily_limit_holds_for_workers_at_once(world: World) -> None:
+def test_the_daily_limit_holds_for_workers_at_once(world: Harness) -> None:
     keepers = [pace(world, rpm=6000, daily_limit=5) for _ in range(10)]
 
-    def take(keeper: Pace) -> int:
+    def take(keeper: RateLimiter) -> int:
         try:
             return keeper.take(1, 0.0).images
         except Exception:
@@ -201,7 +201,7 @@ def test_the_daily_limit_holds_for_workers_at_once(world: World) -> None:
 
 
 def test_more_images_than_a_day_allows_are_refused_before_the_call(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
 
@@ -210,7 +210,7 @@ def test_more_images_than_a_day_allows_are_refused_before_the_call(
     assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["invalid_option"]
 
 
-def test_row_61_a_key_that_can_not_be_read_means_no_call_and_a_retry(world: World, photo: bytes) -> None:
+def test_row_61_a_key_that_can_not_be_read_means_no_call_and_a_retry(world: Harness, photo: bytes) -> None:
     world.ssm.delete_parameter(Name="/backdrop/gateway-api-key")
 
     job = world.upload("a.jpg", photo, prompt="wood")
@@ -218,7 +218,7 @@ def test_row_61_a_key_that_can_not_be_read_means_no_call_and_a_retry(world: Worl
     assert len(world.waiting()) == 1
     record = world.record(job)
     assert record is not None
-    assert (record.state, record.attempts) == ("CLAIMED", 0)
+    assert (record.state, record.calls_sent) == ("CLAIMED", 0)
 
     world.put_key(world.gateway.key)
     world.drain()

@@ -14,7 +14,7 @@ from backdrop.clock import Clock
 START = 1_800_000_000.0  # epoch seconds
 
 
-class PlayedTime:
+class SimulatedTime:
     """What is due when."""
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class PlayedTime:
             what()
 
 
-class PlayedClock(Clock):
+class SimulatedClock(Clock):
     """The workers' clock."""
 
-    def __init__(self, time: PlayedTime) -> None:
+    def __init__(self, time: SimulatedTime) -> None:
         super().__init__()
         self.is_set = True
         self._time = time

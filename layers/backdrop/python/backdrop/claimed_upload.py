@@ -6,10 +6,10 @@ from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backdrop.app import App
-from backdrop.errors import NotYet, Rejected
+from backdrop.errors import PermanentFailure, Postponed
 from backdrop.log import logger
-from backdrop.pace import Slot
+from backdrop.rate_limiter import Slot
+from backdrop.services import Services
 from backdrop.upload import Job, Purchase, Record
 
 STORING_SECONDS = 10.0  # kept free after a gateway call for writing PAID and, mostly, for storing the result
@@ -19,13 +19,13 @@ UNRECORDED_SECONDS = 15.0
 class FailedForGood(Exception):
     """A call after which the upload can't succeed; `record` is what it leaves."""
 
-    def __init__(self, rejected: Rejected, record: Record) -> None:
+    def __init__(self, rejected: PermanentFailure, record: Record) -> None:
         super().__init__(str(rejected))
         self.rejected = rejected
         self.record = record
 
 
-class Handed(Exception):
+class HandedOff(Exception):
     """The rest of the work is in a new message."""
 
 
@@ -34,14 +34,14 @@ def best_effort(what: str) -> Iterator[None]:
     """For effects whose failure must not undo what is known by now."""
     try:
         yield
-    except (NotYet, BotoCoreError, ClientError) as error:
+    except (Postponed, BotoCoreError, ClientError) as error:
         logger.warning(f"could not {what}", error=type(error).__name__)
 
 
-class Attempt:
+class ClaimedUpload:
     """`record` is what the ledger holds; the invocation is over at `ends_at`, in epoch seconds."""
 
-    def __init__(self, job: Job, app: App, record: Record, ends_at: float) -> None:
+    def __init__(self, job: Job, app: Services, record: Record, ends_at: float) -> None:
         self.job = job
         self.app = app
         self.record = record
@@ -53,9 +53,9 @@ class Attempt:
         """Write what the record is from here on."""
         self.record = self.app.ledger.write(self.record, after)
 
-    def wait(self, wait: NotYet, after: Record | None = None) -> NoReturn:
+    def wait(self, wait: Postponed, after: Record | None = None) -> NoReturn:
         """Write `after`, leave the upload until it is due, and raise `wait`."""
-        self.let_go(wait.due_at, after or self.record)
+        self.release(wait.due_at, after or self.record)
         self.tell_wait()
         raise wait
 
@@ -65,7 +65,7 @@ class Attempt:
         paid_seconds = now - self.record.paid_at if self.record.paid_at else 0.0
         self.app.metrics.waiting(now - self.record.created_at, paid_seconds)
 
-    def let_go(self, due_at: float, after: Record) -> None:
+    def release(self, due_at: float, after: Record) -> None:
         """Write `after` and release the upload until `due_at`."""
         self.record = self.app.ledger.release(self.record, after, due_at)
         self._give_back()
@@ -73,7 +73,7 @@ class Attempt:
     def paid(self, purchase: Purchase) -> None:
         """Write PAID; with the ledger down, a message keeps the purchase until it is back.
 
-        Raises Handed then. Inline images are too large for a message: the same call brings them again.
+        Raises HandedOff then. Inline images are too large for a message: the same call brings them again.
         """
         was_paid = bool(self.record.paid_at)
         handed = False
@@ -89,14 +89,14 @@ class Attempt:
         if not was_paid:
             self.app.metrics.bought(self.record.images, purchase.cost_usd)
         if handed:
-            raise Handed
+            raise HandedOff
 
     def done(self) -> Record:
         """Nothing is left to do."""
-        self.let_go(0.0, self.record.done())
+        self.release(0.0, self.record.done())
         return self.record
 
-    def reject(self, rejected: Rejected, after: Record | None = None) -> Record:
+    def reject(self, rejected: PermanentFailure, after: Record | None = None) -> Record:
         """Write why the upload can't succeed, with `after`, what its last call left.
 
         The lease stays until the dead letter is in its queue, so that a duplicate doesn't send a second one.
@@ -118,4 +118,4 @@ class Attempt:
         if self.unused:
             slot, self.unused = self.unused, None
             with best_effort("give back the day's images"):
-                self.app.pace.give_back(slot)
+                self.app.pace.refund(slot)

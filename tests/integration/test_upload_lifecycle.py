@@ -11,12 +11,12 @@ from urllib.parse import unquote
 import pytest
 
 from backdrop.upload import Job
-from tests.integration.world import INPUT, OUTPUT, ROOT, World
+from tests.integration.harness import INPUT, OUTPUT, ROOT, Harness
 
 PictureOf = Callable[[str], bytes]
 
 
-def test_an_upload_comes_back_with_the_background_asked_for(world: World, photo: bytes) -> None:
+def test_an_upload_comes_back_with_the_background_asked_for(world: Harness, photo: bytes) -> None:
     job = world.upload("shoes/red.jpg", photo, prompt="a beach at sunset")
 
     [(key, result)] = world.outputs().items()
@@ -34,7 +34,7 @@ def test_an_upload_comes_back_with_the_background_asked_for(world: World, photo:
     assert world.waiting() == []
 
 
-def test_the_sample_event_is_processed_as_sam_local_invoke_does_it(world: World, photo: bytes) -> None:
+def test_the_sample_event_is_processed_as_sam_local_invoke_does_it(world: Harness, photo: bytes) -> None:
     event = json.loads((ROOT / "events" / "s3_object_created.json").read_text())
     world.put("samples/mug.jpg", photo, prompt="marble")
 
@@ -59,7 +59,7 @@ def test_the_sample_event_is_processed_as_sam_local_invoke_does_it(world: World,
     ],
     ids=lambda key: key[:30],
 )
-def test_row_4_any_key_is_read_exactly_and_maps_to_its_result(world: World, photo: bytes, key: str) -> None:
+def test_row_4_any_key_is_read_exactly_and_maps_to_its_result(world: Harness, photo: bytes, key: str) -> None:
     world.upload(key, photo, prompt="snow")
 
     assert list(world.outputs()) == [f"{key}.png"]
@@ -68,7 +68,7 @@ def test_row_4_any_key_is_read_exactly_and_maps_to_its_result(world: World, phot
     assert world.charged() == 1
 
 
-def test_row_4_a_key_too_long_for_a_result_is_refused_before_it_is_paid(world: World, photo: bytes) -> None:
+def test_row_4_a_key_too_long_for_a_result_is_refused_before_it_is_paid(world: Harness, photo: bytes) -> None:
     world.upload("k" * 1024, photo, prompt="snow")
 
     [letter] = world.dead_letters()
@@ -76,14 +76,14 @@ def test_row_4_a_key_too_long_for_a_result_is_refused_before_it_is_paid(world: W
     assert world.gateway.calls() == []
 
 
-def test_several_images_are_numbered_from_one(world: World, photo: bytes) -> None:
+def test_several_images_are_numbered_from_one(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood", n="3")
 
     assert list(world.outputs()) == ["a.jpg.1.png", "a.jpg.2.png", "a.jpg.3.png"]
     assert world.charged() == 3
 
 
-def test_size_is_sent_only_when_given(world: World, photo: bytes) -> None:
+def test_size_is_sent_only_when_given(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     world.upload("b.jpg", photo, prompt="wood", size="1024x1024")
 
@@ -97,7 +97,7 @@ def test_size_is_sent_only_when_given(world: World, photo: bytes) -> None:
     [("png", "png", "image/png"), ("jpeg", "jpg", "image/jpeg"), ("webp", "webp", "image/webp")],
 )
 def test_extension_and_content_type_come_from_the_bytes(
-    world: World, photo: bytes, image_format: str, extension: str, content_type: str
+    world: Harness, photo: bytes, image_format: str, extension: str, content_type: str
 ) -> None:
     world.gateway.settings(image_format=image_format)
 
@@ -109,7 +109,7 @@ def test_extension_and_content_type_come_from_the_bytes(
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_accepted_uploads_are_told_by_their_bytes(world: World, picture_of: PictureOf, kind: str) -> None:
+def test_accepted_uploads_are_told_by_their_bytes(world: Harness, picture_of: PictureOf, kind: str) -> None:
     world.upload("no-extension", picture_of(kind), prompt="wood")
 
     assert list(world.outputs()) == ["no-extension.png"]
@@ -128,7 +128,7 @@ def test_accepted_uploads_are_told_by_their_bytes(world: World, picture_of: Pict
     ids=["rfc2047-b", "rfc2047-q", "b64-wins"],
 )
 def test_row_14_prompts_outside_ascii_arrive_decoded_once(
-    world: World, photo: bytes, metadata: dict[str, str], prompt: str
+    world: Harness, photo: bytes, metadata: dict[str, str], prompt: str
 ) -> None:
     world.upload("a.jpg", photo, **metadata)
 
@@ -136,7 +136,7 @@ def test_row_14_prompts_outside_ascii_arrive_decoded_once(
 
 
 def test_row_13_the_default_prompt_serves_uploads_without_one(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     environment.setenv("DEFAULT_PROMPT", "plain white")
 
@@ -147,7 +147,7 @@ def test_row_13_the_default_prompt_serves_uploads_without_one(
 
 
 @pytest.mark.parametrize("route", ["generations", "edits", "edits-multipart"])
-def test_every_route_sends_the_photo(environment: pytest.MonkeyPatch, world: World, photo: bytes, route: str) -> None:
+def test_every_route_sends_the_photo(environment: pytest.MonkeyPatch, world: Harness, photo: bytes, route: str) -> None:
     environment.setenv("GATEWAY_ROUTE", route)
 
     world.upload("a.jpg", photo, prompt="wood")
@@ -158,7 +158,7 @@ def test_every_route_sends_the_photo(environment: pytest.MonkeyPatch, world: Wor
     assert charge["model"] == "ideogram/ideogram-v3-replace-background"
 
 
-def test_inline_answers_are_understood(world: World, photo: bytes) -> None:
+def test_inline_answers_are_understood(world: Harness, photo: bytes) -> None:
     world.gateway.settings(answer="b64_json")
 
     world.upload("a.jpg", photo, prompt="wood", n="2")
@@ -167,7 +167,7 @@ def test_inline_answers_are_understood(world: World, photo: bytes) -> None:
     assert world.charged() == 2
 
 
-def test_a_later_upload_of_the_same_key_replaces_the_result(world: World, photo: bytes) -> None:
+def test_a_later_upload_of_the_same_key_replaces_the_result(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="wood")
     second = world.upload("a.jpg", photo, prompt="snow")
 
@@ -177,7 +177,7 @@ def test_a_later_upload_of_the_same_key_replaces_the_result(world: World, photo:
 
 @pytest.mark.parametrize(("key", "data"), [("folder/", b"x"), ("empty.jpg", b"")])
 def test_row_5_folder_markers_and_empty_objects_are_skipped_without_a_trace(
-    world: World, key: str, data: bytes
+    world: Harness, key: str, data: bytes
 ) -> None:
     job = world.upload(key, data)
 
@@ -189,24 +189,24 @@ def test_row_5_folder_markers_and_empty_objects_are_skipped_without_a_trace(
     [{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": INPUT}, {}, {"Records": []}],
     ids=["test-event", "no-records", "empty-records"],
 )
-def test_row_6_events_without_uploads_are_no_failure(world: World, event: dict[str, Any]) -> None:
+def test_row_6_events_without_uploads_are_no_failure(world: Harness, event: dict[str, Any]) -> None:
     assert world.invoke(world.trigger_function, event) == {"uploads": []}
     assert world.dead_letters() == []
 
 
-def test_a_receipt_says_who_what_when_and_how_much(world: World, photo: bytes) -> None:
+def test_a_receipt_says_who_what_when_and_how_much(world: Harness, photo: bytes) -> None:
     job = world.upload("a.jpg", photo, prompt="wood", n="2")
 
     receipt = world.record(job)
 
     assert receipt is not None
     assert (receipt.bucket, receipt.key, receipt.version_id) == (INPUT, "a.jpg", job.version_id)
-    assert (receipt.state, receipt.images, receipt.cost_usd, receipt.attempts) == ("DONE", 2, "0.06", 1)
+    assert (receipt.state, receipt.images, receipt.cost_usd, receipt.calls_sent) == ("DONE", 2, "0.06", 1)
     assert [output["bucket"] for output in receipt.stored] == [OUTPUT, OUTPUT]
     assert receipt.call is None, "the body with its link and prompt is kept until PAID only"
 
 
-def test_the_prompt_is_in_the_ledger_as_a_hash_and_a_length_only(world: World, photo: bytes) -> None:
+def test_the_prompt_is_in_the_ledger_as_a_hash_and_a_length_only(world: Harness, photo: bytes) -> None:
     world.upload("a.jpg", photo, prompt="a very secret prompt")
 
     items = json.dumps(world.dynamodb.scan(TableName="backdrop-ledger")["Items"])
@@ -214,7 +214,7 @@ def test_the_prompt_is_in_the_ledger_as_a_hash_and_a_length_only(world: World, p
     assert "secret prompt" not in items
 
 
-def test_a_job_that_names_no_version_is_the_current_one(world: World, photo: bytes) -> None:
+def test_a_job_that_names_no_version_is_the_current_one(world: Harness, photo: bytes) -> None:
     job = world.upload("a.jpg", photo, prompt="wood")
 
     world.notify(Job(INPUT, "a.jpg", size=len(photo)))
@@ -224,7 +224,7 @@ def test_a_job_that_names_no_version_is_the_current_one(world: World, photo: byt
 
 
 def test_a_photo_that_was_sent_is_forgotten_before_the_next_is_read(
-    environment: pytest.MonkeyPatch, world: World, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the file upload route a photo is in memory, and 25 MiB of it are too many to wait for the collector."""
     environment.setenv("GATEWAY_ROUTE", "edits-multipart")

@@ -17,9 +17,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
-from tools.bench.played_table import PlayedTable
+from tools.bench.simulated_table import SimulatedTable
 
-PLAYED_ENVIRONMENT = {"AWS_ENDPOINT_URL": "", "GATEWAY_BASE_URL": "https://gateway.test/v1"}
+STUBBED_ENVIRONMENT = {"AWS_ENDPOINT_URL": "", "GATEWAY_BASE_URL": "https://gateway.test/v1"}
 """What to change in a function's environment to have it played with."""
 
 _PROMPT = "a marble kitchen counter in soft morning light"
@@ -88,7 +88,7 @@ class Played:
 
     def __init__(self, away: Away) -> None:
         self._away = away
-        self._table = PlayedTable()
+        self._table = SimulatedTable()
 
     def aws(self, request: Any) -> AWSResponse:
         """In place of botocore's connections."""

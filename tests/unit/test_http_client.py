@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from backdrop import http
+from backdrop import http_client
 
 DEADLINE_SECONDS = 0.2
 SLACK_SECONDS = 0.6
@@ -89,9 +89,9 @@ def hanging_up(connection: socket.socket, over: threading.Event) -> None:
     connection.recv(65536)
 
 
-def exchange(url: str, seconds: float, max_bytes: int = 10**6) -> http.Response:
-    with http.new_client() as client:
-        return http.exchange(client, client.build_request("GET", url), seconds, max_bytes)
+def exchange(url: str, seconds: float, max_bytes: int = 10**6) -> http_client.Response:
+    with http_client.new_client() as client:
+        return http_client.exchange(client, client.build_request("GET", url), seconds, max_bytes)
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def exchange(url: str, seconds: float, max_bytes: int = 10**6) -> http.Response:
 )
 def test_an_exchange_ends_with_its_deadline_whatever_it_waits_for(script: Script) -> None:
     """Row 31."""
-    with serving(script) as url, http.new_client() as client:
+    with serving(script) as url, http_client.new_client() as client:
         request = client.build_request("GET", url)
         started = time.monotonic()
         with pytest.raises(httpx.TransportError):
-            http.exchange(client, request, DEADLINE_SECONDS, 10**6)
+            http_client.exchange(client, request, DEADLINE_SECONDS, 10**6)
         assert DEADLINE_SECONDS * 0.9 < time.monotonic() - started < DEADLINE_SECONDS + SLACK_SECONDS
 
 
@@ -123,10 +123,10 @@ def test_what_has_arrived_already_does_not_outlast_the_deadline() -> None:
         while time.monotonic() < started + 5:
             yield b"x"
 
-    with http.new_client(httpx.MockTransport(lambda _: httpx.Response(200, content=tiny_chunks()))) as client:
+    with http_client.new_client(httpx.MockTransport(lambda _: httpx.Response(200, content=tiny_chunks()))) as client:
         request = client.build_request("GET", "http://127.0.0.1/")
         with pytest.raises(httpx.TransportError):
-            http.exchange(client, request, DEADLINE_SECONDS, 10**9)
+            http_client.exchange(client, request, DEADLINE_SECONDS, 10**9)
     assert time.monotonic() - started < DEADLINE_SECONDS + SLACK_SECONDS
 
 
@@ -194,9 +194,9 @@ def test_cookies_are_not_kept() -> None:
         asked.append(connection.recv(65536))
         connection.sendall(b"HTTP/1.1 204 No Content\r\nSet-Cookie: seen=1; Path=/\r\n\r\n")
 
-    with serving(script) as url, http.new_client() as client:
+    with serving(script) as url, http_client.new_client() as client:
         for _ in range(2):
-            http.exchange(client, client.build_request("GET", url), 5.0, 100)
+            http_client.exchange(client, client.build_request("GET", url), 5.0, 100)
     assert len(asked) == 2
     assert b"seen" not in asked[1]
 
@@ -219,7 +219,7 @@ def test_every_exchange_has_a_connection_of_its_own() -> None:
         while connection.recv(65536):
             connection.sendall(HEAD % 2 + b"ok")
 
-    with serving(keeping_alive) as url, http.new_client() as client:
+    with serving(keeping_alive) as url, http_client.new_client() as client:
         for _ in range(2):
-            http.exchange(client, client.build_request("GET", url), 5.0, 100)
+            http_client.exchange(client, client.build_request("GET", url), 5.0, 100)
     assert len(connections) == 2

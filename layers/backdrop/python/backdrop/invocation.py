@@ -6,12 +6,12 @@ from uuid import uuid4
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from backdrop.app import App
 from backdrop.aws_errors import in_short, is_throttled
 from backdrop.errors import Throttled
 from backdrop.log import logger
 from backdrop.process import Outcome
 from backdrop.queues import THROTTLED_SECONDS, backoff
+from backdrop.services import Services
 
 UNFORESEEN_SECONDS = (5.0, 480.0)  # less than what the reconciler takes for lost
 
@@ -21,14 +21,14 @@ def new_owner(context: LambdaContext) -> str:
     return f"{context.aws_request_id}/{uuid4().hex[:8]}"
 
 
-def ends_at(context: LambdaContext, app: App) -> float:
+def ends_at(context: LambdaContext, app: Services) -> float:
     """When Lambda will end this invocation, in epoch seconds. A new worker sets its clock first."""
     if not app.clock.is_set:
         app.pace.look()
     return app.clock.now() + context.get_remaining_time_in_millis() / 1000
 
 
-def try_again_in(error: Exception, app: App, tries: int) -> float:
+def try_again_in(error: Exception, app: Services, tries: int) -> float:
     """Tell an error that ended the work on a job; seconds until it should be tried again, after `tries` receives."""
     if is_throttled(error):
         logger.info("postponed", why=f"AWS asks for fewer requests: {in_short(error)}")

@@ -8,30 +8,37 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backdrop.attempt import STORING_SECONDS, Attempt, FailedForGood, best_effort
-from backdrop.call_failures import MAX_FAULTS, FailedCall, Limits, decide, faults_of, outcome_unknown
+from backdrop.call_failures import (
+    MAX_FORBIDDEN_RESPONSES,
+    FailedCall,
+    Limits,
+    decide,
+    forbidden_responses_of,
+    outcome_unknown,
+)
+from backdrop.claimed_upload import STORING_SECONDS, ClaimedUpload, FailedForGood, best_effort
 from backdrop.errors import (
     AccountFault,
     AnsweredError,
+    BadRequestError,
     GatewayBusy,
     GatewayError,
     KeyThrottled,
     NeverSent,
     NoImage,
-    NotYet,
+    NoSlotFree,
     OutcomeUnknown,
     Paused,
-    Refused,
+    Postponed,
     Superseded,
     Throttled,
-    Turn,
     Unchanged,
     Unreadable,
 )
 from backdrop.inspection import fingerprint, inspect
 from backdrop.log import logger
-from backdrop.pace import PROBE_SECONDS, Slot
 from backdrop.queues import THROTTLED_SECONDS, backoff
+from backdrop.rate_limiter import PROBE_SECONDS, Slot
 from backdrop.storage import LINK_SECONDS
 from backdrop.upload import Call, Order, Purchase, Record
 
@@ -39,7 +46,7 @@ RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't s
 KEY_LIFE_SECONDS = 23 * 3600.0  # for so long a gateway is trusted to know a key again; none says for how long it does
 
 
-def buy(attempt: Attempt) -> tuple[bytes, ...]:
+def buy(attempt: ClaimedUpload) -> tuple[bytes, ...]:
     """Make a new call for the upload and write PAID; returns the images that came inline.
 
     Raises Unchanged when the key's current result is made from the very same.
@@ -47,13 +54,13 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
     app = attempt.app
     upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)
     made_from = fingerprint(upload, request, app.settings)
-    if not (attempt.record.turn_at or attempt.record.attempts):  # only at first: a look costs a request to S3
+    if not (attempt.record.queue_position or attempt.record.calls_sent):  # only at first: a look costs a request to S3
         outputs = app.storage.current_results(attempt.job.key, request.n, made_from)
         if outputs:
             raise Unchanged(outputs)
     slot, leaves_at = _slot(attempt, request.n)
     # Random, so that no other stack and no ledger made anew ever uses it for this upload; the ledger keeps it.
-    key = f"{attempt.record.id}-{attempt.record.key_number + 1}-{uuid4().hex[:12]}"
+    key = f"{attempt.record.id}-{attempt.record.idempotency_key_number + 1}-{uuid4().hex[:12]}"
     now = app.clock.now()
     call = app.gateway.new_call(request, app.storage.link(attempt.job), key, now, now + LINK_SECONDS)
     order = Order(
@@ -67,7 +74,7 @@ def buy(attempt: Attempt) -> tuple[bytes, ...]:
     return _call(attempt, attempt.record.with_call(call, order, now), call, slot, leaves_at, is_replay=False)
 
 
-def replay(attempt: Attempt) -> tuple[bytes, ...]:
+def replay(attempt: ClaimedUpload) -> tuple[bytes, ...]:
     """Nobody knows what became of the last call: the same key and body find out, or it is left to people."""
     record = attempt.record
     if record.call is None or not attempt.may_replay:
@@ -83,7 +90,7 @@ def replay(attempt: Attempt) -> tuple[bytes, ...]:
     return _call(attempt, record.with_replay(attempt.app.clock.now()), record.call, slot, leaves_at, is_replay=True)
 
 
-def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
+def _slot(attempt: ClaimedUpload, images: int) -> tuple[Slot, float]:
     """A slot, and when its call is to leave."""
     app, now = attempt.app, attempt.app.clock.now()
     try:
@@ -92,23 +99,23 @@ def _slot(attempt: Attempt, images: int) -> tuple[Slot, float]:
         attempt.wait(Throttled(str(error), now + backoff(2, *THROTTLED_SECONDS)))
     try:
         if attempt.ends_at - now < app.settings.gateway_timeout_seconds + STORING_SECONDS:
-            raise Turn(now)  # too little time is left in this invocation
-        slot = app.pace.take(images, attempt.record.turn_at)
+            raise NoSlotFree(now)  # too little time is left in this invocation
+        slot = app.pace.take(images, attempt.record.queue_position)
         return slot, app.pace.wait(slot)
-    except NotYet as wait:
-        attempt.wait(wait, replace(attempt.record, turn_at=wait.due_at if isinstance(wait, Turn) else 0.0))
+    except Postponed as wait:
+        attempt.wait(wait, replace(attempt.record, queue_position=wait.due_at if isinstance(wait, NoSlotFree) else 0.0))
 
 
 def _call(
-    attempt: Attempt, calling: Record, call: Call, slot: Slot, leaves_at: float, is_replay: bool
+    attempt: ClaimedUpload, calling: Record, call: Call, slot: Slot, leaves_at: float, is_replay: bool
 ) -> tuple[bytes, ...]:
     """Write `calling`, send `call` at its time, and write what came of it; the images that came inline."""
     app = attempt.app
     photo = _photo(attempt, call, slot, is_replay)
     try:
         attempt.save(calling)
-    except NotYet:  # refused
-        app.pace.give_back(slot)
+    except Postponed:  # refused
+        app.pace.refund(slot)
         raise
     except (BotoCoreError, ClientError):
         attempt.unused = slot  # if the upload can be released as it was, CALLING was not written
@@ -136,7 +143,7 @@ def _call(
     return answer.inline
 
 
-def _photo(attempt: Attempt, call: Call, slot: Slot, is_replay: bool) -> bytes:
+def _photo(attempt: ClaimedUpload, call: Call, slot: Slot, is_replay: bool) -> bytes:
     """The photo for a file upload, before CALLING says that it was sent."""
     if call.route != "edits-multipart":
         return b""
@@ -144,15 +151,15 @@ def _photo(attempt: Attempt, call: Call, slot: Slot, is_replay: bool) -> bytes:
     try:
         return attempt.app.storage.read(attempt.job)
     except Exception as error:
-        attempt.app.pace.give_back(slot)
+        attempt.app.pace.refund(slot)
         if is_replay and isinstance(error, Superseded | Unreadable):
             why = "is gone" if isinstance(error, Superseded) else "can't be read any more"
             raise outcome_unknown(attempt.record, f"the photo {why}, so the call can't be sent again") from None
         raise
 
 
-def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) -> NoReturn:
-    """Note a failed call, tell the pace keeper, and do what was decided: wait (NotYet) or give up (Rejected)."""
+def _failed(attempt: ClaimedUpload, error: GatewayError, slot: Slot, is_replay: bool) -> NoReturn:
+    """Note a failed call, tell the rate limiter, and do what was decided: raise Postponed or FailedForGood."""
     app, status = attempt.app, error.status if isinstance(error, AnsweredError) else None
     what = f"{type(error).__name__} {status}" if status else type(error).__name__
     app.metrics.gateway_failed(what)
@@ -165,7 +172,7 @@ def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) 
         failure=_failure(error),
         failing_since=app.pace.failing_since,
         detail=str(error),
-        attempts=attempt.record.attempts,
+        attempts=attempt.record.calls_sent,
     )
     call = replace(call, is_paused=is_paused, next_look=app.pace.next_look())
     decision = decide(call, Limits(app.settings.max_attempts, app.settings.replays_allowed))
@@ -180,25 +187,25 @@ def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) 
         attempt.unused = slot
     if decision.rejected:
         raise FailedForGood(decision.rejected, decision.record)
-    kind = Paused if decision.is_pause else NotYet
+    kind = Paused if decision.is_pause else Postponed
     attempt.wait(kind(decision.why, decision.due_at), decision.record)
 
 
-def _tell_pace(attempt: Attempt, call: FailedCall, slot: Slot) -> bool:
+def _tell_pace(attempt: ClaimedUpload, call: FailedCall, slot: Slot) -> bool:
     """All that the pace keeper hears of a failed call; whether all calls are paused."""
     pace, error = attempt.app.pace, call.error
     reason = _failure(error)
     with best_effort("tell the pace keeper"):
         if isinstance(error, KeyThrottled):
             return False  # it says nothing about the gateway
-        if isinstance(error, NoImage | Refused):
+        if isinstance(error, NoImage | BadRequestError):
             pace.answered(slot)
         elif isinstance(error, AccountFault):
-            if faults_of(call) < MAX_FAULTS:
+            if forbidden_responses_of(call) < MAX_FORBIDDEN_RESPONSES:
                 pace.pause(slot, reason)
             return True
         elif isinstance(error, GatewayBusy) and error.status == 429:
-            pace.push_back(error.retry_after or RATE_LIMIT_SECONDS)
+            pace.back_off(error.retry_after or RATE_LIMIT_SECONDS)
             return pace.failed(slot, reason, PROBE_SECONDS)
         else:
             return pace.failed(slot, reason)

@@ -2,21 +2,21 @@
 
 from dataclasses import dataclass
 
-from backdrop.announce import Announcer
 from backdrop.clock import Clock
+from backdrop.events import EventPublisher
 from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
 from backdrop.metrics import Metrics
-from backdrop.pace import Pace
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
+from backdrop.rate_limiter import RateLimiter
 from backdrop.results import Results
 from backdrop.settings import Settings
 from backdrop.storage import Storage
 
 
 @dataclass(frozen=True)
-class App:
+class Services:
     """The settings, and one object each for whatever is outside."""
 
     settings: Settings
@@ -24,9 +24,9 @@ class App:
     storage: Storage
     prompts: FolderPrompts
     ledger: Ledger
-    pace: Pace
+    pace: RateLimiter
     gateway: Gateway
     results: Results
     queues: Queues
-    announcer: Announcer
+    announcer: EventPublisher
     metrics: Metrics

@@ -11,18 +11,18 @@ from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
 
-from backdrop.announce import Announcer
-from backdrop.app import App
 from backdrop.aws_errors import is_throttled
 from backdrop.clock import Clock
 from backdrop.errors import KeyThrottled, NeverSent, NotConfigured
+from backdrop.events import EventPublisher
 from backdrop.gateway import Gateway
 from backdrop.ledger import Ledger
 from backdrop.metrics import Metrics
-from backdrop.pace import Pace
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
+from backdrop.rate_limiter import RateLimiter
 from backdrop.results import Results
+from backdrop.services import Services
 from backdrop.settings import Settings
 from backdrop.storage import Storage
 
@@ -30,7 +30,7 @@ KEY_CACHE_SECONDS = 300
 
 
 @cache
-def app() -> App:
+def get_services() -> Services:
     """Everything, from the environment. Raises NotConfigured when a setting is missing or makes no sense."""
     settings = Settings.from_environment(os.environ)
     clock = Clock()
@@ -56,17 +56,19 @@ def app() -> App:
     dynamodb = session.client("dynamodb", config=config)
     dynamodb.meta.events.register("after-call.dynamodb", _observe(clock))
     storage = Storage(session.client("s3", config=s3_config), settings.output_bucket)
-    return App(
+    return Services(
         settings=settings,
         clock=clock,
         storage=storage,
         prompts=FolderPrompts(storage, clock),
         ledger=Ledger(dynamodb, settings.ledger_table, clock),
-        pace=Pace(dynamodb, settings.ledger_table, clock, settings.requests_per_minute, settings.daily_image_limit),
+        pace=RateLimiter(
+            dynamodb, settings.ledger_table, clock, settings.requests_per_minute, settings.daily_image_limit
+        ),
         gateway=Gateway(settings, _api_key(SSMProvider(boto3_client=session.client("ssm", config=config)), settings)),
         results=Results(settings.gateway_base_url),
         queues=Queues(session.client("sqs", config=config), settings.retry_queue_url, settings.dead_letter_queue_url),
-        announcer=Announcer(session.client("events", config=config)),
+        announcer=EventPublisher(session.client("events", config=config)),
         metrics=Metrics(settings.stack),
     )
 
@@ -77,7 +79,7 @@ def prepare() -> None:
     What is not configured is told by the first event.
     """
     with suppress(NotConfigured):
-        app()
+        get_services()
 
 
 def _observe(clock: Clock) -> Callable[..., None]:

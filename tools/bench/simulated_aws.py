@@ -17,8 +17,8 @@ from backdrop.errors import AccountFault, CallFailed, FailureFacts, GatewayBusy
 from backdrop.gateway import Answer, Gateway
 from backdrop.settings import Settings
 from backdrop.upload import Job
-from tools.bench.played_table import PlayedTable, write_units
-from tools.bench.played_time import PlayedTime
+from tools.bench.simulated_table import SimulatedTable, write_units
+from tools.bench.simulated_time import SimulatedTime
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(12 * 80) + b"\0\0\0\0IEND\xae\x42\x60\x82"  # its end is looked for
 JPEG = b"\xff\xd8\xff" + bytes(29)
@@ -59,7 +59,7 @@ class Bill:
 class Bucket:
     """A token bucket."""
 
-    def __init__(self, time: PlayedTime, a_second: float, size: float) -> None:
+    def __init__(self, time: SimulatedTime, a_second: float, size: float) -> None:
         self._time, self._a_second, self._size = time, a_second, size
         self._tokens, self._at = size, time.now
 
@@ -74,18 +74,18 @@ class Bucket:
         return True
 
 
-class PlayedDynamoDB:
+class SimulatedDynamoDB:
     """A table client that takes its time and refuses more writes than DynamoDB takes: to one item, to a new table.
 
     `units_a_second` is what the table takes, in write units.
     """
 
-    def __init__(self, time: PlayedTime, bill: Bill, units_a_second: float) -> None:
+    def __init__(self, time: SimulatedTime, bill: Bill, units_a_second: float) -> None:
         self._time, self._bill = time, bill
         self._of_the_pace = Bucket(time, ITEM_WRITES_A_SECOND, ITEM_WRITES_A_SECOND / 10)
         self._of_the_table = Bucket(time, units_a_second, units_a_second)
         self._seconds: Counter[int] = Counter()
-        self.table = PlayedTable(self._wrote)
+        self.table = SimulatedTable(self._wrote)
 
     def get_item(self, **arguments: Any) -> Any:
         """As DynamoDB's."""
@@ -124,10 +124,10 @@ class PlayedDynamoDB:
         self._bill.counts["dynamodb write units"] += units
 
 
-class PlayedS3:
+class SimulatedS3:
     """Both buckets, with any number of photos that all look alike."""
 
-    def __init__(self, time: PlayedTime, bill: Bill) -> None:
+    def __init__(self, time: SimulatedTime, bill: Bill) -> None:
         self._time, self._bill = time, bill
         self.stored: dict[str, float] = {}
         """When each result was stored."""
@@ -184,10 +184,10 @@ class _Modified:
         return 0.0
 
 
-class PlayedEvents:
+class SimulatedEvents:
     """EventBridge."""
 
-    def __init__(self, time: PlayedTime, bill: Bill) -> None:
+    def __init__(self, time: SimulatedTime, bill: Bill) -> None:
         self._time, self._bill = time, bill
 
     def put_events(self, Entries: list[Any]) -> dict[str, Any]:
@@ -208,10 +208,10 @@ class Message:
     in_flight: bool = False
 
 
-class PlayedQueue:
+class SimulatedQueue:
     """RetryQueue's client; `due` is called when a message can be received."""
 
-    def __init__(self, time: PlayedTime, bill: Bill, retry_url: str) -> None:
+    def __init__(self, time: SimulatedTime, bill: Bill, retry_url: str) -> None:
         self._time, self._bill, self._retry_url = time, bill, retry_url
         self._visible: list[Message] = []
         self._taken: dict[str, Message] = {}
@@ -298,10 +298,10 @@ class Trouble:
     empty_wallet: tuple[float, float] = (0.0, 0.0)
 
 
-class PlayedGateway(Gateway):
+class SimulatedGateway(Gateway):
     """The gateway with a strict limit of calls in any minute; what is sent is made by the real `Gateway`."""
 
-    def __init__(self, settings: Settings, time: PlayedTime, trouble: Trouble, rpm: int) -> None:
+    def __init__(self, settings: Settings, time: SimulatedTime, trouble: Trouble, rpm: int) -> None:
         self._settings = settings
         self._time, self._trouble, self._rpm = time, trouble, rpm
         self._started = time.now
@@ -354,10 +354,10 @@ def _within(moment: float, span: tuple[float, float]) -> bool:
     return span[0] <= moment < span[1]
 
 
-class PlayedResults:
+class SimulatedResults:
     """The host of the results."""
 
-    def __init__(self, time: PlayedTime) -> None:
+    def __init__(self, time: SimulatedTime) -> None:
         self._time = time
 
     def fetch(self, _link: str, _seconds: float) -> bytes:
@@ -366,11 +366,11 @@ class PlayedResults:
         return PNG
 
 
-class PlayedLambda:
+class SimulatedLambda:
     """Workers of one account; an event waits in line while none is free."""
 
     def __init__(
-        self, time: PlayedTime, bill: Bill, new_app: Callable[[], Any], most_retries: int, executions: int
+        self, time: SimulatedTime, bill: Bill, new_app: Callable[[], Any], most_retries: int, executions: int
     ) -> None:
         self._time, self._bill, self._new_app, self._executions = time, bill, new_app, executions
         self._running = 0

@@ -20,9 +20,9 @@ from uuid import uuid4
 import boto3
 from moto.backends import get_backend
 
-from backdrop import wiring
-from backdrop.app import App
+from backdrop import bootstrap
 from backdrop.clock import Clock
+from backdrop.services import Services
 from backdrop.upload import Job, Record
 from tools.stand_in_gateway.server import GatewayControl
 
@@ -87,7 +87,7 @@ def handler(name: str) -> ModuleType:
     return module
 
 
-class World:
+class Harness:
     """See the module."""
 
     def __init__(self, endpoint_url: str, gateway: GatewayControl) -> None:
@@ -118,13 +118,13 @@ class World:
     # What users and operators do
 
     @property
-    def app(self) -> App:
+    def app(self) -> Services:
         """What the handlers work with."""
-        return wiring.app()
+        return bootstrap.get_services()
 
     def restart(self) -> None:
         """All workers start anew, with the environment as it is now."""
-        wiring.app.cache_clear()
+        bootstrap.get_services.cache_clear()
 
     def put_key(self, value: str) -> None:
         """Put the gateway's key into SSM."""

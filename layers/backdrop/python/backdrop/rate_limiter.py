@@ -8,9 +8,9 @@ A slot also reserves the images that the call may buy against DailyImageLimit, i
 
 A 429 moves everybody: nothing is called before `held_until`.
 
-The item: `next_slot`, `line_end`, `late_end`, `held_until`; `day`, `images` bought or reserved that day, `full_since`,
-`returned` (the slot whose images were given back last); `failures` in a row, since `failing_since`, the last of them
-`last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are epoch
+The item: `next_slot`, `queue_tail`, `retry_tail`, `held_until`; `day`, `images` bought or reserved that day,
+`full_since`, `returned` (the slot whose images were given back last); `failures` in a row, since `failing_since`, the
+last of them `last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are epoch
 microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import is_throttled
 from backdrop.clock import Clock, iso_time, utc_day
-from backdrop.errors import DailyLimitReached, NotYet, Paused, Throttled, Turn
+from backdrop.errors import DailyLimitReached, NoSlotFree, Paused, Postponed, Throttled
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 PACE_ID = "pace"
 HEADROOM = 1.05  # slots are this much further apart than the limit asks, for the jitter of machines and networks
 LEAD_SECONDS = 0.1  # what a look at the item and the CALLING write mostly take together
-PATIENCE_SECONDS = 2.0  # a slot at most this far away is waited for in place
+MAX_INLINE_WAIT_SECONDS = 2.0  # a slot at most this far away is waited for in place
 LINE_SLACK = 1.02  # turns are this much further apart than slots, for those that need another one
-CROWD_SECONDS = (2.0, 20.0)
+CONTENTION_BACKOFF_SECONDS = (2.0, 20.0)
 FAILURES_THAT_MEAN_DOWN = 10  # in a row; more at the highest paces
 SUSPECT_FAILURES = 3  # in a row; from the next on slots are further apart, so that fewer calls meet an outage
 SUSPECT_SECONDS = 2.0
@@ -59,7 +59,7 @@ class Slot:
     failures_before: int
 
 
-class Pace:
+class RateLimiter:
     """Hands out slots."""
 
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock, rpm: int, daily_limit: int) -> None:
@@ -76,23 +76,23 @@ class Pace:
         self._answered_slot_at: float | None = None
         """The latest slot whose call was answered, until a write has told so."""
 
-    def take(self, images: int, turn_at: float) -> Slot:
-        """A slot, now or within PATIENCE_SECONDS; `turn_at` is the upload's place in line, 0 for none.
+    def take(self, images: int, queue_position: float) -> Slot:
+        """A slot, now or within MAX_INLINE_WAIT_SECONDS; `queue_position` is the upload's place in line, 0 for none.
 
-        Raises Turn, Paused or DailyLimitReached with the time to come back.
+        Raises NoSlotFree, Paused or DailyLimitReached with the time to come back.
         """
         self._is_new = False
         try:
             for _ in range(_RACES):
-                slot = self._try(images, turn_at)
+                slot = self._try(images, queue_position)
                 if slot is not None:
                     return slot
         except ClientError as error:
             if not is_throttled(error):
                 raise
         # Too many at once for one item.
-        due_at = self._clock.now() + random.uniform(*CROWD_SECONDS)
-        raise Turn(due_at) if turn_at else Throttled("too many uploads at once", due_at)
+        due_at = self._clock.now() + random.uniform(*CONTENTION_BACKOFF_SECONDS)
+        raise NoSlotFree(due_at) if queue_position else Throttled("too many uploads at once", due_at)
 
     def look(self) -> None:
         """Read the item; a new worker's first look also sets its clock."""
@@ -103,22 +103,22 @@ class Pace:
         """Wait until the slot's time; returns when the call is to leave, in epoch seconds.
 
         Among calls that had to wait, each leaves a moment after its slot, so that what is still to be written does not
-        bring two of them close together. Raises Paused when a pause began meanwhile, Turn when a 429 asked everybody to
-        wait or several calls in a row have failed; the slot is given back.
+        bring two of them close together. Raises Paused when a pause began meanwhile, NoSlotFree when a 429 asked
+        everybody to wait or several calls in a row have failed; the slot is given back.
         """
         if slot.at <= self._clock.now():
             return slot.at
         self._clock.sleep_until(slot.at)
         self.look()
         if "paused_since" in self._seen and not slot.is_probe:
-            self.give_back(slot)
+            self.refund(slot)
             raise self._paused(self._clock.now())
         if self._held_until > slot.at:
-            self.give_back(slot)
-            raise Turn(self._held_until)
+            self.refund(slot)
+            raise NoSlotFree(self._held_until)
         if self._is_suspect and slot.failures_before <= self._suspect_failures:
-            self.give_back(slot)
-            raise Turn(self._clock.now() + SUSPECT_SECONDS)
+            self.refund(slot)
+            raise NoSlotFree(self._clock.now() + SUSPECT_SECONDS)
         return slot.at + LEAD_SECONDS
 
     def succeeded(self, slot: Slot) -> None:
@@ -138,7 +138,7 @@ class Pace:
                 f"SET {_UP}", {":zero": 0, ":at": _units(slot.at)}, "failing_since <= :at AND failures > :zero"
             )
 
-    def give_back(self, slot: Slot) -> None:
+    def refund(self, slot: Slot) -> None:
         """Nothing was charged: the reserved images are free again."""
         if slot.images:
             # boto3 may send this twice, and twice given back would lift the day's limit.
@@ -148,7 +148,7 @@ class Pace:
                 "#day = :day AND (attribute_not_exists(returned) OR returned <> :slot)",
             )
 
-    def push_back(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """The gateway asks everybody to wait."""
         until = _units(self._clock.now() + seconds)
         self._update(
@@ -156,7 +156,7 @@ class Pace:
             {":until": until},
             "attribute_not_exists(next_slot) OR next_slot < :until",
         )
-        self._update("SET line_end = :until", {":until": until}, "line_end < :until")
+        self._update("SET queue_tail = :until", {":until": until}, "queue_tail < :until")
 
     def failed(self, slot: Slot, reason: str, probe_seconds: tuple[int, ...] = OUTAGE_PROBE_SECONDS) -> bool:
         """A call failed though the request was good; about ten in a row pause all calls. True during a pause."""
@@ -196,7 +196,7 @@ class Pace:
         """When an upload that waits for the account should look again, in epoch seconds."""
         return self._look_again(self._clock.now(), self._seen.get("paused_since"))
 
-    def _try(self, images: int, turn_at: float) -> Slot | None:
+    def _try(self, images: int, queue_position: float) -> Slot | None:
         """One attempt, guided by what was last seen; None to try again with what is known now."""
         now = self._clock.now()
         today = max(utc_day(now), self._seen.get("day", ""))  # around midnight, clocks differ: days only go forward
@@ -222,10 +222,10 @@ class Pace:
         free = f"{same_day} AND attribute_not_exists(paused_since)"
         next_slot = self._seen.get("next_slot", 0)
         midnight = (now // 86400 + 1) * 86400
-        soon = _units(min(now + PATIENCE_SECONDS, midnight - LEAD_SECONDS))  # what leaves tomorrow isn't today's
-        newcomer_behind_a_line = turn_at == 0 and self._seen.get("line_end", 0) > soon
+        soon = _units(min(now + MAX_INLINE_WAIT_SECONDS, midnight - LEAD_SECONDS))  # what leaves tomorrow isn't today's
+        newcomer_behind_a_line = queue_position == 0 and self._seen.get("queue_tail", 0) > soon
         if next_slot > soon or newcomer_behind_a_line:
-            raise self._turn(now, turn_at)
+            raise self._turn(now, queue_position)
         is_up = self._answered_slot_at is not None and self._seen.get("failing_since", 0) <= _units(
             self._answered_slot_at
         )
@@ -289,12 +289,12 @@ class Pace:
         self._seen = {name: int(value["N"]) if "N" in value else value.get("S") for name, value in item.items()}
         self._is_new = True
 
-    def _turn(self, now: float, turn_at: float) -> NotYet:
+    def _turn(self, now: float, queue_position: float) -> Postponed:
         """A place in line."""
-        if turn_at > now + PATIENCE_SECONDS:
-            return Turn(turn_at)
-        line = _line(turn_at)
-        step = self._step if turn_at else math.ceil(self._step * LINE_SLACK)
+        if queue_position > now + MAX_INLINE_WAIT_SECONDS:
+            return NoSlotFree(queue_position)
+        line = _line(queue_position)
+        step = self._step if queue_position else math.ceil(self._step * LINE_SLACK)
         while True:
             if self._seen.get(line, 0) >= self._seen.get("next_slot", 0):
                 won = self._update(f"SET {line} = {line} + :step", {":step": step}, f"{line} >= next_slot")
@@ -305,9 +305,9 @@ class Pace:
                     f"attribute_not_exists({line}) OR {line} < next_slot",
                 )
             if won:
-                return Turn(self._seen[line] / _SECOND)
+                return NoSlotFree(self._seen[line] / _SECOND)
 
-    def _full(self, now: float) -> NotYet:
+    def _full(self, now: float) -> Postponed:
         self._update(
             "SET full_since = if_not_exists(full_since, :now)",
             {":now": _units(now), ":day": self._seen.get("day", utc_day(now))},
@@ -316,7 +316,7 @@ class Pace:
         looks_again_at = self._look_again(now, self._seen.get("full_since"))
         return DailyLimitReached("today's DailyImageLimit is used up", looks_again_at)
 
-    def _paused(self, now: float) -> NotYet:
+    def _paused(self, now: float) -> Postponed:
         reason = self._seen.get("pause_reason", "unknown")
         return Paused(f"all calls are paused: {reason}", self._look_again(now, self._seen.get("paused_since")))
 
@@ -357,9 +357,9 @@ _UP = "failures = :zero REMOVE failing_since, last_failure"
 """Parts of update expressions: calls fail, and, to be put at the end, the gateway answers."""
 
 
-def _line(turn_at: float) -> str:
+def _line(queue_position: float) -> str:
     """Where to stand: who has had a turn doesn't stand behind everybody again."""
-    return "late_end" if turn_at else "line_end"
+    return "retry_tail" if queue_position else "queue_tail"
 
 
 def _units(seconds: float) -> int:

@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backdrop.attempt import STORING_SECONDS, Attempt
-from backdrop.errors import NotYet, Rejected, ResultError, ResultUnreachable, ResultUnusable
+from backdrop.claimed_upload import STORING_SECONDS, ClaimedUpload
+from backdrop.errors import PermanentFailure, Postponed, ResultError, ResultUnreachable, ResultUnusable
 from backdrop.log import logger
 from backdrop.queues import backoff
 from backdrop.results import checked
@@ -26,7 +26,7 @@ class _Overtaken(Exception):
     """The result of a newer upload is stored already."""
 
 
-def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
+def store(attempt: ClaimedUpload, inline: tuple[bytes, ...]) -> Record:
     """Store what was bought, from `inline` or from its links; the finished record.
 
     Of an answer that held both, `inline` is empty where the ledger has a link.
@@ -35,7 +35,7 @@ def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
     found = [data or link for data, link in zip_longest(inline, record.links, fillvalue="")]
     images: list[str | bytes] = found[: record.images]
     if not images:
-        raise Rejected("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
+        raise PermanentFailure("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
     outputs = list(record.outputs) + [None] * (len(images) - len(record.outputs))
     errors: list[ResultError] = []
     # First the inline images, which are here and nowhere else.
@@ -61,7 +61,7 @@ def store(attempt: Attempt, inline: tuple[bytes, ...]) -> Record:
         _failed(attempt, worst, may_be_fetched_again=not _is_missing(inline, outputs))
     if len(images) < record.images:
         message = f"{len(images)} of {record.images} images came and are stored"
-        raise Rejected("no_image_returned", message, 200, "yes")
+        raise PermanentFailure("no_image_returned", message, 200, "yes")
     app.announcer.replaced(attempt.record, app.clock.now() - record.created_at)
     return attempt.done()
 
@@ -71,7 +71,7 @@ def _is_missing(inline: tuple[bytes, ...], outputs: list[dict[str, Any] | None])
     return any(data and not output for data, output in zip(inline, outputs, strict=False))
 
 
-def _store_one(attempt: Attempt, index: int, image: str | bytes, left: int) -> dict[str, Any]:
+def _store_one(attempt: ClaimedUpload, index: int, image: str | bytes, left: int) -> dict[str, Any]:
     app = attempt.app
     data = image if isinstance(image, bytes) else _fetch(attempt, image, left)
     kind = checked(data)
@@ -92,7 +92,7 @@ def _store_one(attempt: Attempt, index: int, image: str | bytes, left: int) -> d
         return stored
 
 
-def _fetch(attempt: Attempt, link: str, left: int) -> bytes:
+def _fetch(attempt: ClaimedUpload, link: str, left: int) -> bytes:
     """`left` images, this one included, share the rest of the invocation: a slow one must not starve the others."""
     seconds = min(FETCH_SECONDS, (attempt.ends_at - attempt.app.clock.now() - STORING_SECONDS / 2) / left)
     if seconds < STORING_SECONDS / 2:
@@ -100,14 +100,14 @@ def _fetch(attempt: Attempt, link: str, left: int) -> bytes:
     return attempt.app.results.fetch(link, seconds)
 
 
-def _failed(attempt: Attempt, error: ResultError, may_be_fetched_again: bool) -> NoReturn:
+def _failed(attempt: ClaimedUpload, error: ResultError, may_be_fetched_again: bool) -> NoReturn:
     logger.warning("paid, but not stored yet", key=attempt.record.key, why=str(error))
     now = attempt.app.clock.now()
     age = now - attempt.record.paid_at
     is_unusable = isinstance(error, ResultUnusable)
     failures = attempt.record.link_failures + is_unusable
     if not may_be_fetched_again or age > LINK_LIFE_SECONDS or failures >= LINK_TRIES:
-        raise Rejected("result_unavailable", str(error), billed="yes")
+        raise PermanentFailure("result_unavailable", str(error), billed="yes")
     seconds = LINK_TRIES_APART_SECONDS if is_unusable else backoff(0, *RESULT_RETRY_SECONDS) + age / 2
-    wait = NotYet(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS))
+    wait = Postponed(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS))
     attempt.wait(wait, replace(attempt.record, link_failures=failures))

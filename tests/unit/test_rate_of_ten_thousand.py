@@ -7,49 +7,49 @@ from itertools import count
 from typing import Any
 
 from backdrop.clock import Clock
-from backdrop.errors import NotYet, Turn
-from backdrop.pace import Pace, Slot
-from tools.bench.played_table import PlayedTable
+from backdrop.errors import NoSlotFree, Postponed
+from backdrop.rate_limiter import RateLimiter, Slot
+from tools.bench.simulated_table import SimulatedTable
 
 UPLOADS = 10_000
 RPM = 600
 START = 1_800_000_000.0
 
 
-class PlayedClock(Clock):
+class SimulatedClock(Clock):
     at = START
 
     def now(self) -> float:
-        return PlayedClock.at
+        return SimulatedClock.at
 
     def sleep_until(self, when: float) -> None:
-        PlayedClock.at = max(PlayedClock.at, when)
+        SimulatedClock.at = max(SimulatedClock.at, when)
 
 
 def played(uploads: int, rpm: int) -> tuple[list[float], int, int]:
     """Calls' times, invocations, writes of the pace item. SQS wakes an upload up to two seconds late."""
-    PlayedClock.at = START
+    SimulatedClock.at = START
     writes = 0
 
     def wrote(_id: str, _size: int) -> None:
         nonlocal writes
         writes += 1
 
-    table: Any = PlayedTable(wrote)
-    workers = [Pace(table, "ledger", PlayedClock(), rpm, 0) for _ in range(20)]
+    table: Any = SimulatedTable(wrote)
+    workers = [RateLimiter(table, "ledger", SimulatedClock(), rpm, 0) for _ in range(20)]
     order = count()
     waiting: list[tuple[float, int, float]] = [(START + random.uniform(0, 5), next(order), 0.0) for _ in range(uploads)]
     heapq.heapify(waiting)
     calls: list[float] = []
     invocations = 0
     while waiting:
-        at, _, turn_at = heapq.heappop(waiting)
-        PlayedClock.at = at
+        at, _, queue_position = heapq.heappop(waiting)
+        SimulatedClock.at = at
         invocations += 1
         try:
-            slot: Slot = workers[invocations % len(workers)].take(1, turn_at)
-        except NotYet as wait:
-            turn = wait.due_at if isinstance(wait, Turn) else 0.0
+            slot: Slot = workers[invocations % len(workers)].take(1, queue_position)
+        except Postponed as wait:
+            turn = wait.due_at if isinstance(wait, NoSlotFree) else 0.0
             late = random.uniform(0, 2)
             heapq.heappush(waiting, (max(wait.due_at, at) // 1 + 1 + late, next(order), turn))
         else:

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 _WORDS = {"=": "==", "<>": "!=", "AND": "and", "OR": "or", "NOT": "not", "IN": "in"}
 
 
-class PlayedTable:
+class SimulatedTable:
     """One table. `wrote` is called with the id and the write units of each item that is written to or refused."""
 
     def __init__(self, wrote: Callable[[str, int], None] = lambda _id, _units: None) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 
-class Announcer:
+class EventPublisher:
     """Publishes what became of uploads; README "Events" shows the fields."""
 
     def __init__(self, client: "EventBridgeClient") -> None:
@@ -29,7 +29,7 @@ class Announcer:
                 "model": record.model,
                 "images": len(record.outputs),
                 "cost_usd": float(record.cost_usd or 0),
-                "attempts": record.attempts,
+                "attempts": record.calls_sent,
                 "seconds": round(seconds, 3),
             },
         )
