@@ -256,7 +256,7 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_every_code_of_a_failure_has_advice() -> None:
-    table = (Path(__file__).parents[2] / "README.md").read_text().partition("| code | billed |")[2].partition("\n\n")[0]
+    table = (Path(__file__).parents[2] / "docs/failures.md").read_text().partition("| code | billed |")[2].partition("\n\n")[0]
     codes = {
         code for row in table.splitlines() for code in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
     }
