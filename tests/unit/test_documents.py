@@ -16,9 +16,7 @@ from cfnlint.decode.cfn_yaml import load as load_yaml
 from tools.translated import TEMPLATE
 
 ROOT = TEMPLATE.parent
-DOCUMENTS = sorted(
-    str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md")
-)
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
 GLOBAL_OPTIONS = {"query", "output", "endpoint-url", "region", "profile"}
 # What the AWS CLI knows beyond the services' operations.
 OWN_COMMANDS = {
@@ -163,7 +161,9 @@ def headings(path: Path) -> set[str]:
 
 
 def test_the_files_that_contributing_says_to_change_exist() -> None:
-    [section] = re.findall(r"^## Where to change what$(.*?)(?:^## |\Z)", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+    [section] = re.findall(
+        r"^## Where to change what$(.*?)(?:^## |\Z)", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S
+    )
     modules = ROOT / "layers/backdrop/python/backdrop"
     named = set(re.findall(r"`([\w/<>.-]+\.(?:py|yaml|toml|md))`", section)) - {"functions/<name>/app.py"}
     assert {name for name in named if not any((folder / name).exists() for folder in (ROOT, modules))} == set()
