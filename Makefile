@@ -1,14 +1,16 @@
-# Needs python3 >= 3.11 (with venv), make and a way to the package registry; everything else is installed by `setup`.
+# Needs python3 >= 3.11 (with venv), make and network access to PyPI; everything else is installed by `setup`.
 
 UV_VERSION := 0.13.9
 UV := .local/uv/bin/uv
 PYTHON := .venv/bin/python
+REQUIREMENTS := layers/dependencies/requirements.txt
+EXPORT := $(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header
 export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: demo test up down check lint types audit unit integration e2e least-privilege bench picture help-page lock setup clean
 
-demo: setup ## Upload sample photos to a local stack, wait, and show before and after.
+demo: setup ## Submit sample photos to a local stack, and show before and after.
 	$(PYTHON) -m tools.demo
 
 test: setup ## Everything that a machine without Docker can run.
@@ -27,7 +29,7 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(UV) lock --check --quiet
-	$(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header | diff layers/dependencies/requirements.txt -
+	$(EXPORT) | $(PYTHON) -c 'import sys; sys.exit(open("$(REQUIREMENTS)").read() != sys.stdin.read() and "$(REQUIREMENTS) is not what the lock says. Run: make lock")'
 
 types: setup
 	.venv/bin/mypy
@@ -62,8 +64,7 @@ help-page: setup ## What the command line says of itself, into docs/command-line
 
 lock: | $(UV) ## After changing pyproject.toml: the lock, and from it the layer's requirements.
 	$(UV) lock
-	$(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header \
-	  -o layers/dependencies/requirements.txt
+	$(EXPORT) --output-file $(REQUIREMENTS)
 
 setup: .local/ready
 

@@ -4,11 +4,16 @@ MiniStack 1.5 holds it only in the threads that feed functions from queues. They
 and what is sent in that moment is lost: about one message in a hundred under load.
 """
 
+import asyncio
 import functools
+import resource
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
 from ministack import app
 from ministack.services import eventbridge, lambda_svc, sns, sqs
 
@@ -25,7 +30,7 @@ def _locked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main() -> None:
-    """Run it, as the environment says."""
+    """`python -m tools.emulator FD`: run it on an inherited socket that listens, otherwise as the environment says."""
     sqs._queues_lock = _LOCK
     for action in ("SendMessage", "SendMessageBatch", "DeleteMessage", "DeleteMessageBatch", "PurgeQueue"):
         sqs._HANDLERS[action] = _locked(sqs._HANDLERS[action])
@@ -37,7 +42,10 @@ def main() -> None:
         (sns, "_deliver_to_sqs"),
     ):
         setattr(module, name, _locked(getattr(module, name)))
-    app.main()
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # bursts of uploads need many connections
+    config = Config.from_mapping(bind=f"fd://{sys.argv[1]}", keep_alive_timeout=75)
+    asyncio.run(serve(app.app, config))
 
 
 if __name__ == "__main__":

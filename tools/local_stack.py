@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import re
@@ -17,11 +18,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 
 from tools.stand_in_gateway.server import KEY, GatewayControl
 
@@ -32,6 +33,7 @@ KEY_PARAMETER = "/backdrop/gateway-api-key"
 EMULATOR_PORT = 4566
 GATEWAY_PORT = 8787
 SAMPLE_EVENT = ROOT / "events" / "s3_object_created.json"
+SAMPLES = sorted(path for path in (ROOT / "tools" / "samples").iterdir() if path.suffix in (".jpg", ".png", ".webp"))
 SAMPLE_PHOTO = ROOT / "tools" / "samples" / "mug.jpg"
 SAMPLE_PROMPT = "a marble kitchen counter in soft morning light"
 
@@ -54,23 +56,34 @@ class LocalStackError(Exception):
 
 
 class LocalStack:
-    """One emulator with one gateway; everything that it writes is under `home`."""
+    """One emulator with one gateway; everything that it writes is under `home`.
+
+    A port of 0 is any that is free when the stack is started.
+    """
 
     def __init__(
         self,
         home: Path,
-        emulator_port: int = EMULATOR_PORT,
-        gateway_port: int = GATEWAY_PORT,
-        build_folder: Path = ROOT / ".aws-sam" / "build",  # where `sam local invoke` looks
+        emulator_port: int = 0,
+        gateway_port: int = 0,
+        build_folder: Path | None = None,
         template: Path = TEMPLATE,
     ) -> None:
         self.home = home
         self._template = template
-        self._build_folder = build_folder
-        self.endpoint_url = f"http://127.0.0.1:{emulator_port}"
-        self.gateway = GatewayControl(f"http://127.0.0.1:{gateway_port}/v1")
+        self._build_folder = build_folder or home / "build"
         self._ports = {"emulator": emulator_port, "gateway": gateway_port}
         self._children: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def endpoint_url(self) -> str:
+        """The emulator's address."""
+        return f"http://127.0.0.1:{self._ports['emulator']}"
+
+    @property
+    def gateway(self) -> GatewayControl:
+        """The stand-in gateway."""
+        return GatewayControl(f"http://127.0.0.1:{self._ports['gateway']}/v1")
 
     # Running
 
@@ -79,36 +92,36 @@ class LocalStack:
         """Whether a stack that was started with this home is alive."""
         return bool(self._alive())
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
+    def start(self, variables: dict[str, str] | None = None) -> None:
         """Start emulator and gateway and wait until both answer.
 
-        `environment` is added to the emulator's. Raises LocalStackError when a port is in use or one doesn't come up.
+        `variables` are added to the emulator's environment. Raises LocalStackError when a port is in use or one of
+        them doesn't come up.
         """
         self.home.mkdir(parents=True, exist_ok=True)
-        for name, port in self._ports.items():
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    raise LocalStackError(
-                        f"Port {port}, which the {name} needs, is in use. Stop what listens there"
-                        " (`make down`, if it is an earlier Backdrop), then try again."
-                    )
-        ports = self._ports
-        emulator = {
-            # Loopback only: whoever reaches an emulator can run code in it. Containers come in through the bridge.
-            "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(ports["emulator"]),
+        has_fixed_ports = all(self._ports.values())
+        # The children inherit sockets that listen already: between choosing a port and using it, nobody can take it.
+        # On loopback only: whoever reaches an emulator can run code in it.
+        with contextlib.ExitStack() as held:
+            listeners = {name: held.enter_context(_listener(name, port)) for name, port in self._ports.items()}
+            self._ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+            emulator = self._emulator_variables() | (variables or {})
+            self._spawn("emulator", ["tools.emulator"], listeners["emulator"], emulator)
+            self._spawn("gateway", ["tools.stand_in_gateway", "--fd"], listeners["gateway"])
+        if has_fixed_ports:  # which events/local_env.json names to containers
+            self._spawn("bridge", ["tools.container_bridge", *map(str, self._ports.values())])
+        self._await("emulator", f"{self.endpoint_url}/_ministack/health")
+        self._await("gateway", f"{self.gateway.base_url}/models")
+
+    def _emulator_variables(self) -> dict[str, str]:
+        return {
+            "GATEWAY_PORT": str(self._ports["emulator"]),  # for the addresses that it hands out
             "LOG_LEVEL": "INFO",
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
             "S3_DATA_DIR": str(self.home / "s3"),
             "TMPDIR": str(self._fresh_folder("tmp")),
-        } | (environment or {})
-        python = [sys.executable, "-m"]
-        self._spawn("emulator", [*python, "tools.emulator"], emulator)
-        self._spawn("gateway", [*python, "tools.stand_in_gateway", "--port", str(ports["gateway"])])
-        self._spawn("bridge", [*python, "tools.container_bridge", *map(str, ports.values())])
-        self._await("emulator", f"{self.endpoint_url}/_ministack/health")
-        self._await("gateway", f"{self.gateway.base_url}/models")
+        }
 
     def stop(self) -> bool:
         """End every process of the stack; False when there was none."""
@@ -126,16 +139,25 @@ class LocalStack:
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
         return bool(pids)
 
-    def _spawn(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+    def _spawn(
+        self,
+        name: str,
+        command: list[str],
+        listener: socket.socket | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        """Run a module; `listener` is inherited, and its number is the command's last argument."""
+        inherited = [listener.fileno()] if listener else []
         with (self.home / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", *command, *map(str, inherited)],
                 cwd=ROOT,
-                env=os.environ | CREDENTIALS | {"PYTHONDONTWRITEBYTECODE": "1"} | (environment or {}),
+                env=environment(PYTHONDONTWRITEBYTECODE="1", **(variables or {})),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=inherited,
             )
         self._children.append(process)
         self._processes_file.write_text(json.dumps(self._processes() | {name: [process.pid, _started(process.pid)]}))
@@ -204,7 +226,7 @@ class LocalStack:
         done = subprocess.run(
             [str(sam), *arguments, "--config-file", str(ROOT / "samconfig.toml")],
             cwd=ROOT,
-            env=os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint_url, "SAM_CLI_TELEMETRY": "0"},
+            env=environment(AWS_ENDPOINT_URL=self.endpoint_url, SAM_CLI_TELEMETRY="0"),
             capture_output=True,
             text=True,
             check=False,
@@ -228,7 +250,7 @@ class LocalStack:
         }.items():
             functions.put_function_concurrency(FunctionName=self.outputs[name], ReservedConcurrentExecutions=workers)
 
-    @cached_property
+    @functools.cached_property
     def outputs(self) -> dict[str, str]:
         """The deployed stack's outputs."""
         stack = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
@@ -236,7 +258,7 @@ class LocalStack:
 
     def client(self, service: str) -> Any:
         """A boto3 client for the emulator."""
-        return boto3.client(  # type: ignore[call-overload]
+        return _session().client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.endpoint_url,
             region_name=CREDENTIALS["AWS_REGION"],
@@ -264,6 +286,28 @@ class LocalStack:
             s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=notifications)
 
 
+@functools.cache
+def _session() -> boto3.Session:
+    """One that AWS_PROFILE means nothing to, which may name a profile that isn't there."""
+    return boto3.Session(botocore_session=botocore.session.Session({"profile": (None, None, None, None)}))
+
+
+def _listener(name: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise LocalStackError(
+            f"The {name} can't listen on port {port} ({error.strerror}). Stop what listens there (`make down`, if it is"
+            " an earlier Backdrop), then try again."
+        ) from None
+
+
+def kept_stack() -> LocalStack:
+    """The stack of `make up`, whether it runs or not."""
+    build_folder = ROOT / ".aws-sam" / "build"  # where `sam local invoke` looks
+    return LocalStack(ROOT / ".local", EMULATOR_PORT, GATEWAY_PORT, build_folder)
+
+
 @contextlib.contextmanager
 def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
     """A stack on free ports whose emulator checks every call of the functions against their roles.
@@ -275,7 +319,7 @@ def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
     text = TEMPLATE.read_text().replace('aws:SecureTransport: "false"', 'aws:SecureTransport: "true"')
     template = home / "template.yaml"
     template.write_text(re.sub(r"\b(CodeUri|ContentUri): ", lambda found: f"{found[0]}{ROOT}/", text))
-    stack = LocalStack(home, free_port(), free_port(), build_folder=home / "build", template=template)
+    stack = LocalStack(home, template=template)
     stack.start({"AUTH": "true"})
     try:
         yield stack
@@ -283,12 +327,9 @@ def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
         stack.stop()
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def environment(**more: str) -> dict[str, str]:
+    """This process's, with the local stack's credentials in place of whatever else is set for AWS."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | CREDENTIALS | more
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.1) -> Any:
@@ -317,7 +358,7 @@ def _started(pid: int) -> str:
 
 
 def up(stack: LocalStack) -> None:
-    """Start and deploy, and say how to use it."""
+    """Start and deploy, and say so. Raises LocalStackError when that can't be."""
     if stack.is_running:
         raise LocalStackError("The local stack is running already. `make down` stops it.")
     print("Starting the AWS emulator and the stand-in gateway …", flush=True)
@@ -325,7 +366,6 @@ def up(stack: LocalStack) -> None:
     try:
         print("Deploying template.yaml with the SAM CLI …", flush=True)
         stack.deploy()
-        stack.put_sample()
     except BaseException:
         stack.stop()
         raise
@@ -336,12 +376,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.local_stack", description=__doc__)
     parser.add_argument("command", choices=["up", "down"])
     command = parser.parse_args().command
-    stack = LocalStack(ROOT / ".local")
+    stack = kept_stack()
     try:
         if command == "down":
             print("Stopped." if stack.stop() else "Nothing was running.")
             return 0
         up(stack)
+        stack.put_sample()
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 1

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pyte
 
-from tools.local_stack import CREDENTIALS, ROOT, LocalStack, free_port
+from tools.local_stack import ROOT, SAMPLES, LocalStack, environment
 
 PICTURE = ROOT / "docs" / "terminal.svg"
-SAMPLES = ROOT / "tools" / "samples"
 PHOTOS = 50
 COLUMNS, ROWS = 88, 21
 COMMANDS = (
@@ -49,7 +48,7 @@ Frame = tuple[float, tuple[str, ...]]
 """Seconds since the beginning, and the lines as SVG."""
 
 
-def recorded(folder: Path, environment: Mapping[str, str]) -> list[Frame]:
+def recorded(folder: Path, variables: Mapping[str, str]) -> list[Frame]:
     """Run the commands one after the other in a terminal; what it showed, whenever that was something new."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
@@ -65,7 +64,7 @@ def recorded(folder: Path, environment: Mapping[str, str]) -> list[Frame]:
         stream.feed(f"\x1b[32m$\x1b[0m {command}\r\n".encode())
         keep()
         kept_at = time.monotonic()
-        for piece in _output(command, folder, environment):
+        for piece in _output(command, folder, variables):
             stream.feed(piece)
             if time.monotonic() - kept_at > _FRAME_SECONDS:
                 keep()
@@ -74,11 +73,11 @@ def recorded(folder: Path, environment: Mapping[str, str]) -> list[Frame]:
     return frames
 
 
-def _output(command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[bytes]:
+def _output(command: str, folder: Path, variables: Mapping[str, str]) -> Iterator[bytes]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     process = subprocess.Popen(
-        ["/bin/sh", "-c", command], cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        ["/bin/sh", "-c", command], cwd=folder, env=variables, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     while True:
@@ -145,22 +144,17 @@ def animated(frames: list[Frame]) -> str:
 def main() -> int:
     """The command."""
     folder = Path(tempfile.mkdtemp(prefix="backdrop-recording-"))
-    samples = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".jpg", ".png", ".webp"))
     (folder / "photos").mkdir()
     for number in range(PHOTOS):
-        sample = samples[number % len(samples)]
+        sample = SAMPLES[number % len(SAMPLES)]
         shutil.copy(sample, folder / "photos" / f"{sample.stem}-{number:02}{sample.suffix}")
-    stack = LocalStack(folder / "stack", free_port(), free_port(), build_folder=folder / "stack" / "build")
+    stack = LocalStack(folder / "stack")
     stack.start()
     try:
         stack.deploy(RequestsPerMinute=600)
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            **CREDENTIALS,
-            "AWS_ENDPOINT_URL": stack.endpoint_url,
-            "TERM": "xterm-256color",
-        }
-        PICTURE.write_text(animated(recorded(folder, environment)))
+        with_the_command = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        variables = environment(AWS_ENDPOINT_URL=stack.endpoint_url, TERM="xterm-256color", PATH=with_the_command)
+        PICTURE.write_text(animated(recorded(folder, variables)))
     finally:
         stack.stop()
         shutil.rmtree(folder)

@@ -66,7 +66,7 @@ class Counted:
             "invalid_keys": self.invalid_keys,
             "images": self.cost.images,
             "cost_usd": float(self.cost.usd),
-            "seconds": round(self.cost.seconds, 1),
+            "seconds": None if self.cost.blocked else round(self.cost.seconds, 1),
         }
 
     def table(self) -> Table:
@@ -74,7 +74,7 @@ class Counted:
         table = Table.grid(padding=(0, 2))
         for stage in Stage:
             if self.stages[stage] or stage is Stage.NEW:
-                cost = f"{in_words(self.cost)} at the present pace" if stage is Stage.NEW else ""
+                cost = in_words(self.cost) if stage is Stage.NEW else ""
                 table.add_row(str(stage), str(self.stages[stage]), cost)
         if self.invalid:
             reasons = ", ".join(f"{code} {number}" for code, number in self.invalid.most_common())

@@ -1,6 +1,7 @@
 """`backdrop doctor`: whether everything that an upload needs is there and fits together, before money is spent."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,10 @@ class Gateway:
             base_url=base_url, headers={"Authorization": f"Bearer {key}"}, timeout=GATEWAY_SECONDS, trust_env=False
         )
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def ask(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status and JSON object of a GET; status 0 when there was no answer."""
         try:
@@ -80,12 +85,12 @@ def findings(deployment: Deployment) -> Iterator[Finding]:
     if isinstance(key, Finding):
         yield key
         return
-    gateway = Gateway(deployment.settings.gateway_base_url, key)
-    wallet = _wallet(deployment, *gateway.ask("/balance"))
-    yield wallet
-    if wallet.what == "key":
-        return
-    yield from _model(deployment, gateway)
+    with closing(Gateway(deployment.settings.gateway_base_url, key)) as gateway:
+        wallet = _wallet(deployment, *gateway.ask("/balance"))
+        yield wallet
+        if wallet.what == "key":
+            return
+        yield from _model(deployment, gateway)
 
 
 def _seen(deployment: Deployment, what: str, look: Callable[[Deployment], str]) -> Finding:
@@ -262,7 +267,7 @@ def doctor(setting: Setting, buy_one: bool, out: Path) -> int:
 
 
 # A call is what settles these, and what ends a pause.
-_BOUGHT_ALL_THE_SAME = {("fault", "pace"), *(("doubt", what) for what in ("key", "wallet", "model", "route"))}
+_BOUGHT_ALL_THE_SAME = {("fault", "pace"), *(("doubt", what) for what in ("pace", "key", "wallet", "model", "route"))}
 _ONE = "one image"
 _NOT_BOUGHT = Finding(_ONE, "fault", "not bought, because of what is found above")
 

@@ -42,7 +42,7 @@ def bar(console: Console, title: str, total: int | None) -> Iterator[Step]:
         def step(done: int, title: str = "") -> None:
             nonlocal said
             if title and title != said and not console.is_terminal:
-                console.print(title)
+                console.print(title, soft_wrap=True)
             said = title or said
             progress.update(task, advance=done, description=title or None)
 

@@ -17,7 +17,7 @@ from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
 from backdrop_cli.options import Setting, common
 from backdrop_cli.page import counted, dollars
-from backdrop_cli.uploads import Stage, prefix_of, seen, still_to_buy, waits_for
+from backdrop_cli.uploads import WAITS, Stage, last_failure, prefix_of, seen, still_to_buy, waits_for
 
 WATCH_SECONDS = 2.0
 
@@ -33,13 +33,15 @@ class Tally:
     stages: Counter[Stage] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     waits: Counter[str] = field(default_factory=Counter)
-    """Uploads that wait, by what for."""
+    """Uploads that wait, by what for: keys of WAITS."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Those of them that wait for another try, by what went wrong last."""
     untouched: int = 0
     calls_left: int = 0
     images_left: int = 0
 
 
-def tally(deployment: Deployment, prefix: str) -> Tally:
+def tally(deployment: Deployment, prefix: str, pace: PaceNow) -> Tally:
     """Count the uploads under `prefix`. One that the ledger doesn't know the options of is counted as one image."""
     counts, now = Tally(), deployment.clock.now()
     for upload in seen(deployment, prefix):
@@ -54,7 +56,10 @@ def tally(deployment: Deployment, prefix: str) -> Tally:
             counts.calls_left += images > 0
             counts.images_left += images
             if upload.stage is Stage.WAITING and record:
-                counts.waits[waits_for(record, now)] += 1
+                why = waits_for(record, pace, deployment.settings.daily_image_limit, now)
+                counts.waits[why] += 1
+                if why == "retry":
+                    counts.retries[last_failure(record)] += 1
     return counts
 
 
@@ -82,7 +87,8 @@ def status(setting: Setting, prefix: str, watch: bool) -> None:
 
 
 def _look(deployment: Deployment, prefix: str) -> tuple[dict[str, Any], RenderableType]:
-    counts, pace, now = tally(deployment, prefix), pace_now(deployment), deployment.clock.now()
+    pace = pace_now(deployment)
+    counts, now = tally(deployment, prefix, pace), deployment.clock.now()
     left = quote(deployment.settings, counts.calls_left, counts.images_left, pace.bought_today, now)
     if prefix and left.calls:  # others may stand before them
         left = replace(left, seconds=max(left.seconds, pace.line_ends_at - now))
@@ -95,15 +101,16 @@ def _data(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now
         "untouched": counts.untouched,
         "failed_by_reason": dict(counts.reasons),
         "paused": pace.pause_reason if pace.paused_since else None,
-        "failing_since": iso_time(pace.failing_since) if pace.failing_since else None,
-        "last_failure": pace.last_failure if pace.failing_since else None,
+        "failing_since": iso_time(pace.blocked_since) if pace.blocked_since else None,
+        "last_failure": pace.refusal or None,
         "images_today": pace.bought_today,
         "spent_today_usd": round(float(settings.price_per_image_usd) * pace.bought_today, 4),
         "daily_image_limit": settings.daily_image_limit,
         "waiting_for": dict(counts.waits),
+        "retries_by_failure": dict(counts.retries),
         "images_left": left.images,
         "cost_left_usd": float(left.usd),
-        "seconds_left": round(left.seconds, 1),
+        "seconds_left": None if pace.is_blocked else round(left.seconds, 1),
         "finished_at": iso_time(now + left.seconds) if left.calls and not pace.is_blocked else None,
     }
 
@@ -111,21 +118,27 @@ def _data(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now
 def _shown(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now: float) -> RenderableType:
     settings = deployment.settings
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
     for stage in Stage:
         if counts.stages[stage] or stage not in (Stage.NEW, Stage.STUCK):
             table.add_row(str(stage), str(counts.stages[stage]))
     if counts.untouched:
         table.add_row("untouched", f"{counts.untouched} of the new and stuck; `backdrop backfill` has them done")
-    for why, number in counts.waits.most_common():
-        table.add_row(f"  {why}", str(number))
+    for why, number in (counts.waits - Counter({"retry": counts.waits["retry"]})).most_common():
+        table.add_row(f"  {WAITS[why]}", str(number))
+    for failure, number in counts.retries.most_common():
+        table.add_row(f"  {WAITS['retry']}, after {failure}", str(number))
     for code, number in counts.reasons.most_common():
         table.add_row(f"  {code}", str(number))
     limit = settings.daily_image_limit
     spent = dollars(float(settings.price_per_image_usd) * pace.bought_today)
     table.add_row("today", f"{counted(pace.bought_today, 'image')}, {spent}, of {limit or 'any number of'} images")
     if pace.is_blocked and (left.calls or pace.paused_since):
-        what = "paused" if pace.paused_since else "blocked"
-        table.add_row(what, f"{pace.block_in_words(now)}. Uploads wait and go on by themselves")
+        then = "Uploads wait and go on by themselves"
+        if pace.probe_at > now and pace.paused_since:
+            then += f"; the next call is tried after {datetime.fromtimestamp(pace.probe_at).astimezone():%H:%M:%S}"
+        table.add_row("paused" if pace.paused_since else "blocked", f"{pace.block_in_words(now)}. {then}.")
     elif left.calls:
         at = datetime.fromtimestamp(now + left.seconds).astimezone()
         table.add_row("finished", f"{duration(left.seconds)} from now ({at:%Y-%m-%d %H:%M}), at the present pace")

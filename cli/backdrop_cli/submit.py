@@ -149,7 +149,7 @@ def submit(
     if missing:
         unpaid = [each for each in missing if still_to_buy(each.record)]
         cost = offer(deployment, len(unpaid), sum(each.photo.images for each in unpaid))
-        setting.remark(f"To buy: {in_words(cost)} at the present pace.")
+        setting.remark(f"To buy: {in_words(cost)}.")
         if not setting.agreed(cost):
             setting.remark("Nothing was uploaded.")
             return 2
@@ -313,7 +313,8 @@ def _waited(setting: Setting, deployment: Deployment, submitted: list[Submitted]
         def tell(ended: list[Record], pace: PaceNow) -> None:
             list(pool.map(fetched, ended))
             if pace.is_blocked:
-                step(0, f"Waiting: {pace.block_in_words(deployment.clock.now())}")
+                since = pace.since_in_words(deployment.clock.now())  # not for how long: that would be new each second
+                step(0, f"Waiting: calls fail since {since}: {pace.refusal_in_words}")
             elif 0 < deployment.settings.daily_image_limit <= pace.bought_today:
                 step(0, "Until tomorrow (DailyImageLimit)")
             else:

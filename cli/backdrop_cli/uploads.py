@@ -14,6 +14,7 @@ from backdrop.ledger import Record, State
 from backdrop.reconcile import is_over, is_stuck
 from backdrop.storage import Listed
 from backdrop_cli.deployment import THREADS, Deployment
+from backdrop_cli.forecast import PaceNow
 
 _GONE = "gone meanwhile"
 
@@ -51,13 +52,39 @@ def stage_of(record: Record | None, now: float) -> Stage:
     return Stage.STUCK if is_stuck(record, now) else Stage.WAITING
 
 
-def waits_for(record: Record, now: float) -> str:
-    """What an upload that waits is waiting for, as far as its record tells."""
+def waits_for(record: Record, pace: PaceNow, daily_limit: int, now: float) -> str:
+    """What an upload that waits is waiting for, as far as its record and the pace tell: a key of WAITS."""
+    if last_failure(record).startswith("interrupted:") and record.due_at <= now:
+        return "aws"
     if record.paid_at:
-        return "for its paid result"
+        return "result"
+    if pace.paused_since:
+        return "pause"
+    if 0 < daily_limit < pace.bought_today + still_to_buy(record):
+        return "daily_limit"
     if record.turn_at > now:
-        return "for its turn"
-    return "after a failed call" if record.attempts else "for the pace"
+        return "slot"
+    return "retry" if record.history else "look"
+
+
+WAITS = {
+    "aws": "for AWS, which refused or failed",
+    "result": "for a paid result, which could not be fetched or stored yet",
+    "pause": "for calls to get through",
+    "daily_limit": "for the next UTC day (DailyImageLimit)",
+    "slot": "for a slot (RequestsPerMinute)",
+    "retry": "for another try",
+    "look": "to be looked at again",
+}
+"""What uploads wait for, in words. Four of them are reasons of the metric Postponed."""
+_CALLS = {"OutcomeUnknown": "no answer", "NeverSent": "no connection", "KeyThrottled": "no connection"}
+
+
+def last_failure(record: Record) -> str:
+    """The last line of an upload's history without its time: a call's status, or what else went wrong."""
+    what = record.history[-1].partition(" ")[2] if record.history else ""
+    kind, _, status = what.partition(" ")
+    return status if status.isdigit() else _CALLS.get(kind, what)
 
 
 def still_to_buy(record: Record | None) -> int:

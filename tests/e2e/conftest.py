@@ -11,7 +11,14 @@ LOST_KEY = "lost/mug.jpg"
 
 
 HALVES = {
-    "commands": ("test_cli.py", "test_gallery.py", "test_alarms.py", "test_existing_bucket.py", "test_deploy.py"),
+    "commands": (
+        "test_cli.py",
+        "test_gallery.py",
+        "test_alarms.py",
+        "test_existing_bucket.py",
+        "test_deploy.py",
+        "test_demo.py",
+    ),
     "uploads": ("test_events.py", "test_pace.py", "test_pay_once.py", "test_reconcile.py", "test_uploads.py"),
 }
 """What `--dist loadgroup` is to give to one process, with a stack of its own; about as long as each other.

@@ -238,6 +238,6 @@ def another(stack: LocalStack, name: str, **parameters: str) -> Deployed:
     template = stack.client("cloudformation").get_template(StackName=STACK_NAME, TemplateStage="Original")
     common = {"GatewayBaseUrl": stack.gateway.base_url, "ReconcileSchedule": "off", "RequestsPerMinute": "600"}
     other = copy.copy(stack)
-    other.outputs = create(stack, name, template["TemplateBody"], **common, **parameters)
+    other.outputs = create(stack, name, template["TemplateBody"], **(common | parameters))
     other._correct_the_emulator()
     return Deployed(other)

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -20,9 +21,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployed import Deployed
-from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, free_port, until
+from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, SAMPLES, until
 
-SAMPLES = sorted(path for path in SAMPLE_PHOTO.parent.iterdir() if path.suffix in (".jpg", ".png", ".webp"))
 COLUMNS = 100
 
 
@@ -220,8 +220,10 @@ def test_a_missing_stack_and_a_missing_aws_are_told_apart(cli: Cli) -> None:
 
     assert "not AWS" in cli.run("status", "--endpoint-url", cli.deployed.gateway.base_url, code=3)
     assert "Port out of range" in cli.run("status", "--endpoint-url", "http://127.0.0.1:99999", code=3)
-    cli.endpoint_url = f"http://127.0.0.1:{free_port()}"
-    assert "make up" in cli.run("status", code=3)
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        cli.endpoint_url = f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"
+        assert "make up" in cli.run("status", code=3)
 
 
 def test_status_counts_and_says_why_nothing_moves(cli: Cli) -> None:

@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
 from backdrop_cli.page import Pair, before_after, embedded, side_for
 from tests.e2e.deployed import Deployed
 from tests.unit.test_page import Parsed
-from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO
+from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, SAMPLES
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -126,8 +126,7 @@ def test_browser_shows_every_picture_beside_its_result(deployed: Deployed, tmp_p
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium or google-chrome to look at the page with")
 def test_page_of_a_thousand_pairs_opens_within_seconds(tmp_path: Path) -> None:
     side = side_for(2000)
-    files = [path for path in SAMPLE_PHOTO.parent.iterdir() if path.suffix in (".jpg", ".png", ".webp")]
-    pictures = [embedded(file.read_bytes(), file.name, side) for file in files]
+    pictures = [embedded(file.read_bytes(), file.name, side) for file in SAMPLES]
     befores, afters = cycle(pictures), cycle(reversed(pictures))
     page = tmp_path / "page.html"
     with page.open("w", encoding="utf-8") as file:

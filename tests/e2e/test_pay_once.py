@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,15 @@ def test_one_event_delivered_ten_times_at_once_is_charged_once(deployed: Deploye
 def workers_of(stack: LocalStack) -> set[int]:
     """Processes that run functions of this stack's emulator."""
     emulator, _ = json.loads((stack.home / "processes.json").read_text())["emulator"]
-    children = subprocess.run(["pgrep", "-P", str(emulator)], capture_output=True, text=True, check=False)
-    return {int(pid) for pid in children.stdout.split()}
+    if not Path("/proc/self/stat").exists():
+        shown = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+        return {int(pid) for pid, parent in map(str.split, shown.stdout.splitlines()) if int(parent) == emulator}
+    workers = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            parent = stat.read_text().rpartition(")")[2].split()[1]  # the second field behind the name; see proc(5)
+            workers |= {int(stat.parent.name)} if int(parent) == emulator else set()
+    return workers
 
 
 @pytest.mark.usefixtures("short_functions")
@@ -82,7 +90,9 @@ def test_a_worker_killed_with_sigkill_ends_done_and_is_charged_once(deployed: De
     else:
         until("a charge", deployed.gateway.charges)
 
-    for pid in workers_of(deployed.stack):
+    workers = workers_of(deployed.stack)
+    assert workers
+    for pid in workers:
         os.kill(pid, signal.SIGKILL)
 
     deployed.until_stored("a.jpg.png", seconds=120)

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import MockRawResponse
 
-from tests.integration.aws_faults import refusing
+from tests.integration.aws_faults import about, refusing
 from tests.integration.conftest import SharedSession
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.world import World, s3_event
@@ -84,6 +84,20 @@ def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
     assert world.charged() == 2
     assert world.dead_letters() == []
     assert Told(capsys).unforeseen == 0
+
+
+def test_row_83_images_reserved_for_a_call_that_was_never_written_are_free_again(
+    environment: pytest.MonkeyPatch, world: World, photo: bytes
+) -> None:
+    """Else each throttled write would cost an image of the day's limit."""
+    environment.setenv("DAILY_IMAGE_LIMIT", "2")
+    world.upload("first of the day.jpg", photo, prompt="wood")
+    with refusing(world, "dynamodb.PutItem", "ThrottlingException", 400, times=TRIES):
+        world.upload("a.jpg", photo, prompt="wood")
+    world.drain(seconds=600)
+
+    assert sorted(world.outputs()) == ["a.jpg.png", "first of the day.jpg.png"]
+    assert world.charged() == 2
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
@@ -179,16 +193,18 @@ def test_row_84_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
     assert world.charged() == len(world.outputs()) == 1
 
 
-def test_row_84_a_message_that_can_not_be_renewed_comes_back(world: World, photo: bytes) -> None:
-    with refusing(world, "s3.GetObject", "AccessDenied", 403):
-        world.upload("a.jpg", photo, prompt="wood")
-        world.advance(6 * 86400)
-        with refusing(world, "sqs.SendMessage", "AccessDeniedException", 403):
-            world.retry_once()
-        [body] = world.waiting()
-        assert body["job"]["key"] == "a.jpg"
-        world.retry_once()
-    world.drain()
+def test_row_84_a_message_that_can_not_be_renewed_comes_back_and_holds_up_no_other(world: World, photo: bytes) -> None:
+    attributes = {"ApproximateReceiveCount": "501", "SentTimestamp": str(int(world.now() * 1000))}
+    records = [
+        {"messageId": key, "receiptHandle": key, "attributes": attributes}
+        | {"body": json.dumps({"job": world.put(key, photo, prompt="wood").as_dict()})}
+        for key in ("forbidden.jpg", "fine.jpg")
+    ]
+    with (
+        refusing(world, "s3.GetObject", "AccessDenied", 403, asked=about("forbidden.jpg")),
+        refusing(world, "sqs.SendMessage", "AccessDeniedException", 403),
+    ):
+        answer = world.invoke(world.retry_function, {"Records": records})
 
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert world.charged() == 1
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "forbidden.jpg"}]}
+    assert list(world.outputs()) == ["fine.jpg.png"]

@@ -54,7 +54,9 @@ def test_every_state_is_read(name: str) -> None:
 )
 def test_calls_without_an_answer_are_counted_from_replays(name: str, unanswered: int) -> None:
     """Version 0.1 counted replays, and its first call not at all."""
-    assert read(name).unanswered == unanswered
+    record = read(name)
+    assert record.unanswered == unanswered
+    assert record.unsettled_images == unanswered * record.images, "which receipts tell"
 
 
 def test_a_call_of_version_0_1_keeps_its_key_and_body() -> None:

@@ -131,6 +131,13 @@ def test_every_alarm_is_on_the_dashboard() -> None:
     assert sorted(shown) == sorted(f"{name}.Arn" for name in alarms())
 
 
+def test_failed_calls_are_read_from_the_log_groups_of_the_functions_that_call() -> None:
+    [query] = [widget["properties"]["query"] for widget in dashboard()["widgets"] if widget["type"] == "log"]
+    read = set(re.findall(r"SOURCE '(\w+)'", query))
+    may_call = [resources()[name]["Properties"] for name in ("ReplaceBackgroundFunction", "RetryFunction")]
+    assert read == {properties["LoggingConfig"]["LogGroup"]["Ref"] for properties in may_call}
+
+
 def test_every_widget_has_a_place_of_its_own() -> None:
     places = [
         (x, y)

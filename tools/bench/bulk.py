@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.report import table
-from tools.local_stack import ROOT, SAMPLE_PHOTO, LocalStack, free_port, until
+from tools.local_stack import ROOT, SAMPLE_PHOTO, LocalStack, until
 
 UPLOADS = 300
 CALLS_A_SECOND = 10
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 400.0
 def measured(name: str, template: Path, **parameters: object) -> list[dict[str, Any]]:
     """Two runs on a stack of its own: while workers still start, and with workers that are there."""
     home = Path(tempfile.mkdtemp(prefix="backdrop-bulk-"))
-    stack = LocalStack(home, free_port(), free_port(), build_folder=home / "build", template=template)
+    stack = LocalStack(home, template=template)
     stack.start()
     try:
         stack.deploy(**parameters)

@@ -23,7 +23,7 @@ from typing import Any, Self
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools.local_stack import CREDENTIALS, ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, LocalStack, free_port
+from tools.local_stack import CREDENTIALS, ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, LocalStack
 
 OURS, ALTERNATIVE, FLOOR, BARE = "ours", "alternative", "floor", "bare"
 _SITE = Path(sysconfig.get_path("purelib"))
@@ -194,7 +194,7 @@ class Bench:
 def benched() -> Iterator[Bench]:
     """A local stack of its own for measuring, deployed from the template; stopped at the block's end."""
     with TemporaryDirectory() as home:
-        stack = LocalStack(Path(home), free_port(), free_port(), build_folder=Path(home) / "build")
+        stack = LocalStack(Path(home))
         stack.start()
         try:
             # Far from where an upload would have to wait.

@@ -1,1 +1,1 @@
-"""A stand-in for the AI gateway: its documented API over real HTTP, no account, no AI, pictures drawn with Pillow."""
+"""A stand-in for the AI gateway: its documented API over real HTTP, no account, no AI, plain pictures by Pillow."""

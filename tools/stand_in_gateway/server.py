@@ -79,12 +79,10 @@ def running_gateway() -> Iterator[GatewayControl]:
 class Server(uvicorn.Server):
     """uvicorn that says when it listens, and that does not wait for hanging calls when it stops."""
 
-    def __init__(self, settings: Settings, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(
             uvicorn.Config(
                 create_app(settings),
-                host,
-                port,
                 http=ClosableProtocol,
                 ws="none",
                 lifespan="off",

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import uuid4
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from backdrop.attempt import STORING_SECONDS, Attempt, best_effort
 from backdrop.call_failures import MAX_FAULTS, FailedCall, Limits, decide, faults_of, outcome_unknown
 from backdrop.errors import (
@@ -119,8 +121,11 @@ def _call(attempt: Attempt, call: Call, slot: Slot, leaves_at: float, **changes:
             turn_at=app.clock.now(),  # it has had its turn, should it have to call again
             **changes,
         )
-    except NotYet:  # refused; after any other failure CALLING may be written all the same
+    except NotYet:  # refused
         app.pace.give_back(slot)
+        raise
+    except (BotoCoreError, ClientError):
+        attempt.unused = slot  # if the upload can be released as it was, CALLING was not written
         raise
     app.clock.sleep_until(leaves_at)
     sent_at = app.clock.now()
@@ -165,10 +170,17 @@ def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) 
     app, status = attempt.app, error.status if isinstance(error, AnsweredError) else None
     what = f"{type(error).__name__} {status}" if status else type(error).__name__
     app.metrics.gateway_failed(what)
-    logger.warning("gateway call failed", outcome=what, detail=str(error), attempts=attempt.record.attempts)
     attempt.record = replace(attempt.record, history=attempt.record.noting(app.clock.now(), what))
     call = FailedCall(error, attempt.record, is_replay, slot.is_probe, False, 0.0, app.clock.now())
     is_paused = _tell_pace(attempt, call, slot)
+    logger.warning(
+        "gateway call failed",
+        outcome=what,
+        failure=_failure(error),
+        failing_since=app.pace.failing_since,
+        detail=str(error),
+        attempts=attempt.record.attempts,
+    )
     call = replace(call, is_paused=is_paused, next_look=app.pace.next_look())
     decision = decide(call, Limits(app.settings.max_attempts, app.settings.replays_allowed))
     if isinstance(error, OutcomeUnknown):
@@ -190,9 +202,7 @@ def _failed(attempt: Attempt, error: GatewayError, slot: Slot, is_replay: bool) 
 def _tell_pace(attempt: Attempt, call: FailedCall, slot: Slot) -> bool:
     """All that the pace keeper hears of a failed call; whether all calls are paused."""
     pace, error = attempt.app.pace, call.error
-    reason = {NeverSent: "no connection", OutcomeUnknown: "no answer"}.get(type(error), "")
-    if isinstance(error, AnsweredError):
-        reason = f"{error.status} {error.code}".strip()
+    reason = _failure(error)
     with best_effort("tell the pace keeper"):
         if isinstance(error, KeyThrottled):
             return False  # it says nothing about the gateway
@@ -208,3 +218,12 @@ def _tell_pace(attempt: Attempt, call: FailedCall, slot: Slot) -> bool:
         else:
             return pace.failed(slot, reason)
     return False
+
+
+def _failure(error: GatewayError) -> str:
+    """A failed call for people: its status with the gateway's own code, or why there is none."""
+    if isinstance(error, AnsweredError):
+        return f"{error.status} {error.code}".strip()
+    if isinstance(error, NoImage):
+        return "no image"
+    return "no connection" if isinstance(error, NeverSent) else "no answer"

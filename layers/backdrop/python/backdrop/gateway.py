@@ -37,7 +37,7 @@ RETRY_AFTER_SECONDS = (1.0, 900.0)  # what is asked for is clamped to this
 MAX_ERROR_BYTES = 2**16
 MAX_KEPT_BYTES = 2**16  # of an answer without an image; a ledger item holds 400 KB
 _MAX_CENTS = 100_000  # more is no price
-_ORIGIN_NOT_REACHED = {521, 522, 523, 525, 526, 529, 530}
+ORIGIN_NOT_REACHED = {521, 522, 523, 525, 526, 529, 530}
 """A proxy says that no connection to the gateway was made, or that it turns calls away.
 
 https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
@@ -230,12 +230,12 @@ def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
     said = _error_object(response.body)
     message = f"the gateway answered {status}{_detail(said, prompt, key)}"
     codes = [str(said.get(name) or "") for name in ("code", "type")]
-    code = _safe_code(next(filter(None, codes), ""), prompt, key)
-    names = set(map(_plain_name, codes))
+    names = set(map(plain_name, codes))
+    code = _told_code(codes, prompt, key)
     wait = retry_after(response.headers.get("retry-after"))
     if status in _ACCOUNT_FAULTS or (400 <= status < 500 and names & _NO_MONEY):
         return AccountFault(status, message, code)
-    if status == 429 or status in _ORIGIN_NOT_REACHED:
+    if status == 429 or status in ORIGIN_NOT_REACHED:
         return GatewayBusy(status, message, code, wait)
     if status == 408 or 500 <= status < 600:
         request_id = _opaque(response.headers.get("x-request-id", ""))
@@ -253,10 +253,11 @@ def _error(response: http.Response, prompt: str, key: str) -> GatewayError:
 
 def says_no_money(code: str) -> bool:
     """Whether a gateway's code or type of an error says that the account has no money."""
-    return _plain_name(code) in _NO_MONEY
+    return plain_name(code) in _NO_MONEY
 
 
-def _plain_name(code: str) -> str:
+def plain_name(code: str) -> str:
+    """A gateway's code or type in small letters and digits only: each writes them its own way."""
     return re.sub(r"[^a-z0-9]", "", code[:100].lower())
 
 
@@ -280,6 +281,13 @@ def _error_object(body: bytes) -> dict[str, Any]:
     if isinstance(error, str):  # not the documented form, and so not under its name
         return {"detail": error}
     return error if isinstance(error, dict) else {}
+
+
+def _told_code(codes: list[str], prompt: str, key: str) -> str:
+    """Of the gateway's code and type for an error the one that says most, as far as it may be told; else nothing."""
+    for code in filter(says_no_money, codes):
+        return "_".join(re.findall(r"[A-Za-z0-9]+", code))  # a word of ours, whatever is between its letters
+    return _safe_code(next(filter(None, codes), ""), prompt, key)
 
 
 def _safe_code(code: str, prompt: str, key: str) -> str:

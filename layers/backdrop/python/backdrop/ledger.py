@@ -400,6 +400,7 @@ def _record(item: dict[str, Any]) -> Record:
     values["rejected_in"] = State(values["rejected_in"]) if values.get("rejected_in") else None
     if "replays" in item:  # written by an earlier version: replays without an answer, the first call not counted
         values["unanswered"] = int(item["replays"]["N"]) + (State.UNKNOWN in (values["state"], values["rejected_in"]))
+        values.setdefault("unsettled_images", values["unanswered"] * values.get("images", 0))
     return Record(**values)
 
 

@@ -23,7 +23,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import is_throttled
-from backdrop.clock import Clock, utc_day
+from backdrop.clock import Clock, iso_time, utc_day
 from backdrop.errors import DailyLimitReached, NotYet, Paused, Throttled, Turn
 
 if TYPE_CHECKING:
@@ -185,6 +185,12 @@ class Pace:
                 {**values, ":at": _units(now + probe_seconds[0]), ":zero": 0},
                 "attribute_not_exists(paused_since)",
             )
+
+    @property
+    def failing_since(self) -> str | None:
+        """Since when no call gets through, as ISO 8601, as far as was last seen; None while they do."""
+        since = self._seen.get("failing_since")
+        return iso_time(since / _SECOND) if since else None
 
     def next_look(self) -> float:
         """When an upload that waits for the account should look again, in epoch seconds."""
