@@ -7,6 +7,7 @@ REQUIREMENTS := layers/dependencies/requirements.txt
 EXPORT := $(UV) export --quiet --only-group layer --no-emit-project --no-annotate --no-header
 export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: demo test up down check lint types audit unit integration e2e least-privilege bench picture help-page lock setup clean
 

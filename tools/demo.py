@@ -139,7 +139,7 @@ def main() -> int:
         if kept.is_running:
             print("The local stack is running (`make up`), so it is used, and left running.")
             run(kept)
-            print("Next: photos of your own, with the commands above; `make down` stops the stack.")
+            print("Next: photos of your own, with the commands that `make up` printed; `make down` stops the stack.")
         else:
             with _stack_of_its_own() as stack:
                 run(stack)

@@ -297,8 +297,8 @@ def _listener(name: str, port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise LocalStackError(
-            f"The {name} can't listen on port {port} ({error.strerror}). Stop what listens there (`make down`, if it is"
-            " an earlier Backdrop), then try again."
+            f"The {name} can't listen on port {port}: {os.strerror(error.errno or 0)}. Stop what listens there"
+            " (`make down`, if it is an earlier Backdrop), then try again."
         ) from None
 
 

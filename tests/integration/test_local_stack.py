@@ -32,7 +32,7 @@ def test_a_port_that_has_to_be_it_but_is_in_use_is_named_and_nothing_is_left_run
         port = somebody.getsockname()[1]
         stack = LocalStack(tmp_path, gateway_port=port)
 
-        with pytest.raises(LocalStackError, match=f"gateway can't listen on port {port} .*`make down`"):
+        with pytest.raises(LocalStackError, match=f"gateway can't listen on port {port}: .*`make down`"):
             stack.start()
 
     assert not stack.is_running
