@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test up down check lint types audit unit integration e2e least-privilege bench picture lock setup clean
+.PHONY: demo test up down check lint types audit unit integration e2e least-privilege bench picture help-page lock setup clean
 
 demo: setup ## Submit sample photos to a local stack, and show before and after.
 	$(PYTHON) -m tools.demo
@@ -59,6 +59,9 @@ bench: setup ## Measure everything anew, into docs/benchmarks.md; best on a mach
 
 picture: setup ## Record the command line anew, into docs/terminal.svg.
 	$(PYTHON) -m tools.recording
+
+help-page: setup ## What the command line says of itself, into docs/command-line.md.
+	$(PYTHON) -m tools.command_line_page
 
 lock: | $(UV) ## After changing pyproject.toml: the lock, and from it the layer's requirements.
 	$(UV) lock

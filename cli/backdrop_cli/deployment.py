@@ -71,7 +71,7 @@ class Deployment:
             meta = self.cloudformation.meta
             where = meta.endpoint_url if self._is_elsewhere else meta.region_name
             raise Unreachable(
-                f"There is no stack {self.stack!r} in {where}. Deploy it (README, Deploy to AWS; locally `make up`), or"
+                f"There is no stack {self.stack!r} in {where}. Deploy it (docs/deploy.md; locally `make up`), or"
                 " name another with --stack, --region or --profile."
             ) from None
         outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}

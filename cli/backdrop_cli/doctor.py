@@ -176,7 +176,7 @@ def _key(deployment: Deployment) -> str | Finding:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "ParameterNotFound":
-            return Finding("key", "fault", f"there is no SSM parameter {name}", "Put it there (README, Deploy to AWS).")
+            return Finding("key", "fault", f"there is no SSM parameter {name}", "Put it there (docs/deploy.md).")
         return Finding("key", "doubt", f"you can't read {name} ({code})", "Ask somebody who may ssm:GetParameter it.")
 
     if not is_key(key):

@@ -111,7 +111,7 @@ def prefix_of(deployment: Deployment, place: str) -> str:
     if bucket != deployment.settings.input_bucket:
         raise click.UsageError(
             f"{bucket} is not this stack's input bucket, which is {deployment.settings.input_bucket}. A stack can be"
-            " deployed with ExistingInputBucket (README, A bucket of your own)."
+            " deployed with ExistingInputBucket (docs/existing-bucket.md)."
         )
     return prefix
 

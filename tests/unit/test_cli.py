@@ -2,7 +2,6 @@
 
 import base64
 import os
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +16,6 @@ from click.testing import CliRunner
 from backdrop.request import read_request
 from backdrop.settings import Settings
 from backdrop_cli.commands import cli
-from backdrop_cli.failures import ADVICE
 from backdrop_cli.forecast import duration, quote
 from backdrop_cli.options import CliContext, common
 from backdrop_cli.photos import Photo, find
@@ -253,14 +251,6 @@ def test_every_command_explains_itself() -> None:
         shown = CliRunner().invoke(cli, [name, "--help"])
         assert shown.exit_code == 0
         assert all(option.help for option in command.params if isinstance(option, click.Option)), name
-
-
-def test_every_code_of_a_failure_has_advice() -> None:
-    table = (Path(__file__).parents[2] / "README.md").read_text().partition("| code | billed |")[2].partition("\n\n")[0]
-    codes = {
-        code for row in table.splitlines() for code in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
-    }
-    assert codes == set(ADVICE) - {"unforeseen"}
 
 
 @pytest.mark.parametrize("to", ["/spring/", "../spring/", "a/../b/"])

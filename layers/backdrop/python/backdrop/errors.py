@@ -77,7 +77,7 @@ class Throttled(Postponed):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an upload was dead-lettered: the `reason` of a dead letter. README "Failures" lists the codes."""
+    """Why an upload was dead-lettered: the `reason` of a dead letter. docs/failures.md lists the codes."""
 
     code: str
     message: str

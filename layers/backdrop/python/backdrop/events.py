@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EventPublisher:
-    """Publishes what became of uploads; README "Events" shows the fields."""
+    """Publishes what became of uploads; docs/integrations.md shows the fields."""
 
     def __init__(self, client: "EventBridgeClient") -> None:
         self._client = client

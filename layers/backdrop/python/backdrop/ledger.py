@@ -26,10 +26,10 @@ KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again
 KEEP_ANSWER_DAYS = 7
 _STORED_AS = {
     "calls_sent": "attempts",
-    "failed_attempts": "strikes",
+    "failed_attempts": "failed_attempts",
     "forbidden_responses": "faults",
-    "idempotency_key_number": "key_number",
-    "queue_position": "turn_at",
+    "idempotency_key_number": "idempotency_key_number",
+    "queue_position": "queue_position",
     "reenqueued": "enqueued",
 }
 """Attributes whose names are those of version 0.1, so that an update, and a way back, find every upload as it was."""

@@ -10,8 +10,8 @@ A 429 moves everybody: nothing is called before `held_until`.
 
 The item: `next_slot`, `queue_tail`, `retry_tail`, `held_until`; `day`, `images` bought or reserved that day,
 `full_since`, `returned` (the slot whose images were given back last); `failures` in a row, since `failing_since`, the
-last of them `last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are epoch
-microseconds: 30,000 calls a minute are 2 ms apart.
+last of them `last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are
+epoch microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
 import math

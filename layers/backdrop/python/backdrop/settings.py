@@ -19,7 +19,7 @@ _LOCAL_HOSTS = {"localhost", "host.docker.internal"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What the template's parameters and resources say; README lists the parameters with their meaning."""
+    """What the template's parameters and resources say; docs/deploy.md lists the parameters."""
 
     stack: str
     input_bucket: str
