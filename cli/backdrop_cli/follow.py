@@ -65,9 +65,14 @@ def fetch(deployment: Deployment, record: Record, beside: Path) -> list[Path]:
         if not re.fullmatch(RESULT_SUFFIX, suffix):
             continue
         path = beside.with_name(beside.name + suffix)
-        if _is_there(path, output["bytes"], record.paid_at) or _download(deployment, record, output["key"], path):
+        if _is_there(path, output["bytes"], _made_at(record)) or _download(deployment, record, output["key"], path):
             fetched.append(path)
     return fetched
+
+
+def _made_at(record: Record) -> float:
+    """What the file of a result is dated, in epoch seconds."""
+    return record.paid_at or record.result_at
 
 
 def _is_there(path: Path, size: int, paid_at: float) -> bool:
@@ -86,13 +91,13 @@ def _download(deployment: Deployment, record: Record, key: str, path: Path) -> b
     except s3.exceptions.NoSuchKey:
         return False
     with answer["Body"] as body:
-        if answer["Metadata"].get("job-id") != record.id:
+        if answer["Metadata"].get("job-id") != (record.result_of or record.id):
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{uuid4().hex[:8]}.part")
         try:
             part.write_bytes(body.read())
-            os.utime(part, (record.paid_at, record.paid_at))  # which upload's it is, for the next time
+            os.utime(part, (_made_at(record), _made_at(record)))  # which upload's it is, for the next time
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -101,7 +101,7 @@ class GalleryBuilder:
                 raise
             return None, NoImage(key, why)
         with found["Body"] as body:
-            if result_of and found["Metadata"].get("job-id") != result_of.id:
+            if result_of and found["Metadata"].get("job-id") != (result_of.result_of or result_of.id):
                 return found, NoImage(key, "Another upload's result is there now.")
             if found["ContentLength"] > MOST_BYTES:
                 return found, NoImage(key, f"It is too large to be shown here: {found['ContentLength']} bytes.")

@@ -8,13 +8,14 @@ from enum import StrEnum
 import click
 
 from backdrop.errors import PermanentFailure, Superseded
-from backdrop.inspection import inspect
+from backdrop.inspection import fingerprint, inspect
 from backdrop.storage import Listed
 from backdrop.upload import Job, Record, State
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.forecast import PaceNow
 
 _GONE = "gone meanwhile"
+_UNCHANGED = "unchanged: its result is there"
 
 
 class Stage(StrEnum):
@@ -95,7 +96,10 @@ def still_to_buy(record: Record | None) -> int:
 def asks_for(deployment: Deployment, job: Job) -> tuple[int, str]:
     """How many images a new call for an upload buys, or 0 and why there will be none; as the functions look at it."""
     try:
-        _, request = inspect(job, deployment.storage, deployment.prompts, deployment.settings)
+        upload, request = inspect(job, deployment.storage, deployment.prompts, deployment.settings)
+        made_from = fingerprint(upload, request, deployment.settings)
+        if deployment.storage.current_results(job.key, request.n, made_from, request.again):
+            return 0, _UNCHANGED
     except PermanentFailure as rejected:
         return 0, rejected.code
     except Superseded:

@@ -13,6 +13,13 @@ from tests.integration.conftest import Run
 from tests.integration.harness import INPUT, OUTPUT, Harness
 from tests.integration.test_reconcile import run as reconcile
 
+RED = "photos/red.jpg"
+
+
+def current(world: Harness) -> Job:
+    found = world.s3.head_object(Bucket=INPUT, Key=RED)
+    return Job(INPUT, RED, found["VersionId"], found["ETag"].strip('"'), found["ContentLength"])
+
 
 def state(world: Harness, job: Job) -> str:
     record = world.record(job)
@@ -218,3 +225,65 @@ def test_the_command_line_counts_what_is_unchanged_as_done(run: Run, world: Harn
     again(world, photo, prompt="wood")
 
     assert run("status")["done"] == 1
+
+
+def test_a_touch_without_again_after_one_with_it_is_unchanged(world: Harness, photo: bytes) -> None:
+    world.upload("a.jpg", photo, prompt="wood", again="tuesday")
+
+    assert state(world, again(world, photo, prompt="wood")) == "UNCHANGED"
+
+
+def touched(run: Run, world: Harness) -> Job:
+    """The photo of `red` is submitted, done, and written again as it was."""
+    run("submit", "photos", "--prompt", "wood", "--yes")
+    world.notify(current(world))
+    world.advance(10)
+    metadata = world.s3.head_object(Bucket=INPUT, Key=RED)["Metadata"]
+    source = f"{INPUT}/{RED}"
+    world.s3.copy_object(Bucket=INPUT, Key=RED, CopySource=source, Metadata=metadata, MetadataDirective="REPLACE")
+    return current(world)
+
+
+def test_submit_fetches_the_result_of_an_unchanged_upload(run: Run, red: Path, world: Harness) -> None:
+    world.notify(touched(run, world))
+
+    [told] = run("submit", "photos", "--prompt", "wood", "--wait", "--yes")["photos"]
+
+    assert [Path(path).read_bytes() for path in told["results"]] == [world.outputs()[f"{RED}.png"]["Body"]]
+
+
+def test_the_gallery_shows_the_result_of_an_unchanged_upload(run: Run, red: Path, world: Harness) -> None:
+    world.notify(touched(run, world))
+
+    run("gallery")
+
+    assert "Another upload" not in Path("backdrop-gallery.html").read_text()
+
+
+def test_a_quote_knows_that_an_unchanged_upload_buys_nothing(run: Run, red: Path, world: Harness) -> None:
+    touched(run, world)
+
+    assert run("quote")["images"] == 0
+
+
+def test_a_late_result_does_not_replace_what_an_upload_is_about_to_find_unchanged(
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A is done, B is being called, A is uploaded again; B's result comes before anybody has looked at that."""
+    first = world.upload("a.jpg", photo, prompt="wood")
+    world.advance(10)
+    between = world.put("a.jpg", photo + b"\0", prompt="snow")
+    gateway = world.app.gateway
+    real = gateway.send
+
+    def send(*arguments: Any) -> Any:
+        monkeypatch.setattr(gateway, "send", real)
+        answer = real(*arguments)
+        world.advance(10)
+        world.put("a.jpg", photo, prompt="wood")
+        return answer
+
+    monkeypatch.setattr(gateway, "send", send)
+    world.notify(between)
+
+    assert world.outputs()["a.jpg.png"]["Metadata"]["job-id"] == first.id

@@ -106,7 +106,7 @@ def test_failure_codes_are_those_that_the_application_gives() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id == "Rejected"
+        and node.func.id == "PermanentFailure"
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }

@@ -109,12 +109,22 @@ class Superseded(BackdropError):
     """The object was deleted, or a newer version of the same key has replaced it."""
 
 
-class Unchanged(BackdropError):
-    """The key's current result, `outputs`, was made from the same photo for the same request."""
+@dataclass(frozen=True)
+class CurrentResults:
+    """The results that a key has: `outputs` as a record's, the job id of the upload that they were made for, and when
+    they were stored, in epoch seconds."""
 
-    def __init__(self, outputs: tuple[dict[str, Any], ...]) -> None:
+    outputs: tuple[dict[str, Any], ...]
+    job_id: str
+    stored_at: float
+
+
+class Unchanged(BackdropError):
+    """The key's current results were made from the same photo for the same request."""
+
+    def __init__(self, results: CurrentResults) -> None:
         super().__init__("the result that is there was made from the same photo for the same request")
-        self.outputs = outputs
+        self.results = results
 
 
 class NotConfigured(BackdropError):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict, replace
 
 from backdrop.errors import PermanentFailure
 from backdrop.prompts import FolderPrompts
@@ -28,7 +29,7 @@ def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settin
 
 
 def fingerprint(upload: Upload, request: Request, settings: Settings) -> str:
-    """The same for uploads whose results would be made from the same bytes in the same way."""
-    parts = [upload.etag, request.prompt, request.n, request.size, request.again]
-    parts += [settings.gateway_model, settings.gateway_route]
+    """The same for uploads whose results would be made from the same bytes in the same way, whichever time it is."""
+    asked = asdict(replace(request, again=""))
+    parts = [upload.etag, asked, settings.gateway_model, settings.gateway_route]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -111,11 +111,6 @@ class Ledger:
         answer = self._client.get_item(TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True)
         return _record(answer["Item"]) if "Item" in answer else None
 
-    def is_unchanged(self, job_id: str) -> bool:
-        """Whether an upload took the result that its key had already for its own."""
-        record = self.read(job_id)
-        return record is not None and record.state is State.UNCHANGED
-
     def paid(self, held: Record, purchase: Purchase, lease_until: float | None = None) -> Record:
         """Write what was bought with `held.call`, with its history and nothing else of `held`.
 

@@ -109,7 +109,7 @@ def _process(job: Job, app: Services, owner: str, ends_at: float) -> Record:
             attempt.release(0.0, attempt.record.superseded())
             raise
         except Unchanged as unchanged:
-            attempt.release(0.0, attempt.record.unchanged(unchanged.outputs))
+            attempt.release(0.0, attempt.record.unchanged(unchanged.results))
             return attempt.record
         except Unreadable as unreadable:
             now = app.clock.now()

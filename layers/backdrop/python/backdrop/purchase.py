@@ -55,9 +55,9 @@ def buy(attempt: ClaimedUpload) -> tuple[bytes, ...]:
     upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)
     made_from = fingerprint(upload, request, app.settings)
     if not (attempt.record.queue_position or attempt.record.calls_sent):  # only at first: a look costs a request to S3
-        outputs = app.storage.current_results(attempt.job.key, request.n, made_from)
-        if outputs:
-            raise Unchanged(outputs)
+        current = app.storage.current_results(attempt.job.key, request.n, made_from, request.again)
+        if current:
+            raise Unchanged(current)
     slot, leaves_at = _slot(attempt, request.n)
     # Random, so that no other stack and no ledger made anew ever uses it for this upload; the ledger keeps it.
     key = f"{attempt.record.id}-{attempt.record.idempotency_key_number + 1}-{uuid4().hex[:12]}"
@@ -68,6 +68,7 @@ def buy(attempt: ClaimedUpload) -> tuple[bytes, ...]:
         model=app.settings.gateway_model,
         source_modified=upload.modified,
         fingerprint=made_from,
+        again=request.again,
         prompt_sha256=hashlib.sha256(request.prompt.encode()).hexdigest(),
         prompt_length=len(request.prompt),
     )

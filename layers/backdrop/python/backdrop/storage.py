@@ -1,7 +1,6 @@
 """The two buckets: reading uploads, storing results so that an older one never replaces a newer one."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -9,7 +8,7 @@ from urllib.parse import quote, unquote
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import ARCHIVED, Kind, code_of, is_refused_by_kms_key, kind_of, status_of
-from backdrop.errors import PermanentFailure, Superseded, Unreadable
+from backdrop.errors import CurrentResults, PermanentFailure, Superseded, Unreadable
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
 from backdrop.request import MAX_IMAGES
 from backdrop.upload import Job, Record, has_dot_segment, known_version
@@ -144,8 +143,8 @@ class Storage:
             found["ETag"],
         )
 
-    def current_results(self, key: str, n: int, fingerprint: str) -> tuple[dict[str, Any], ...]:
-        """The `n` results of a photo's key, as entries of `outputs`, if the latest were made from `fingerprint`.
+    def current_results(self, key: str, n: int, fingerprint: str, again: str) -> CurrentResults | None:
+        """The `n` results of a photo's key, if the latest were made from `fingerprint`, and for this `again` if any.
 
         None when they were not, or one of them is gone. Of a key with more than a thousand others that begin with it
         and a dot, only those are seen that come first.
@@ -155,18 +154,24 @@ class Storage:
         results = [each for each in listed if suffix.fullmatch(each["Key"], len(key))]
         latest = max((each["LastModified"] for each in results), default=None)
         found: dict[str, dict[str, Any]] = {}
+        job_id = ""
         for each in results:
             head = self._head(self._output_bucket, each["Key"])
-            if head and head["Metadata"].get("source-key", quote(key)) != quote(key):
+            metadata = head["Metadata"] if head else {}
+            if metadata.get("source-key", quote(key)) != quote(key):
                 continue  # as of a photo called a.jpg.1, beside a.jpg
-            if head is None or head["Metadata"].get("source-fingerprint") != fingerprint:
+            is_same = metadata.get("source-fingerprint") == fingerprint
+            if head is None or not is_same or again not in ("", metadata.get("again", "")):
                 if each["LastModified"] == latest:
-                    return ()
+                    return None
                 continue
+            job_id = metadata.get("job-id", "")
             name = each["Key"].rpartition(".")[0]
             found[name] = self._output(each["Key"], head["ContentType"], head["ContentLength"])
         wanted = [result_key(key, index, n, "").rstrip(".") for index in range(1, n + 1)]
-        return tuple(found[name] for name in wanted) if all(name in found for name in wanted) else ()
+        if latest is None or not all(name in found for name in wanted):
+            return None
+        return CurrentResults(tuple(found[name] for name in wanted), job_id, latest.timestamp())
 
     def link(self, job: Job) -> str:
         """A presigned link to this version, for the gateway; it dies after LINK_SECONDS."""
@@ -208,12 +213,9 @@ class Storage:
         if len(longest.encode()) > MAX_KEY_BYTES:
             raise PermanentFailure("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
 
-    def store(
-        self, record: Record, index: int, data: bytes, kind: ImageType, is_unchanged: Callable[[str], bool]
-    ) -> dict[str, Any] | None:
+    def store(self, record: Record, index: int, data: bytes, kind: ImageType) -> dict[str, Any] | None:
         """Put one result into the output bucket, as an entry of `outputs`; None when a newer upload's is there.
 
-        `is_unchanged` says of a job id whether that upload took the result that is there for its own.
         Raises PermanentFailure with `result_unavailable` when the key is taken by an object that is no result of this
         key.
         """
@@ -246,7 +248,7 @@ class Storage:
                 raise PermanentFailure(
                     "result_unavailable", f"the output key {key} is taken by something else", billed="yes"
                 )
-            if self._is_newer(theirs, record, is_unchanged):
+            if self._is_newer(theirs, record):
                 return None
             condition = {"IfMatch": there["ETag"]}
         raise RuntimeError(f"the output key {key} changed {_RACES} times while a result was being stored")
@@ -255,20 +257,20 @@ class Storage:
         """An entry of a record's `outputs`; `size` in bytes."""
         return {"bucket": self._output_bucket, "key": key, "content_type": content_type, "bytes": size}
 
-    def _is_newer(self, theirs: dict[str, str], record: Record, is_unchanged: Callable[[str], bool]) -> bool:
+    def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
         """Whether the stored result's upload came after the record's."""
         # The current version has the word, whatever its date: S3 dates a multipart object by its initiation.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
         current = self._current(record)
-        if current is not None and current in (record.id, theirs.get("job-id")):
-            return current != record.id
-        if current is not None and is_unchanged(current):
-            return True
+        if current is not None and current.id in (record.id, theirs.get("job-id")):
+            return current.id != record.id
+        if current is not None and current.etag == theirs.get("source-etag"):
+            return True  # the photo of what is there was written again; it takes that for its own, or replaces it
         # LastModified has whole seconds, and a tie leaves what is there.
         return float(theirs.get("source-modified", 0)) >= record.source_modified
 
-    def _current(self, record: Record) -> str | None:
-        """The job id of what is now under the record's key; None when it is deleted or can't be told."""
+    def _current(self, record: Record) -> Job | None:
+        """What is now under the record's key; None when it is deleted or can't be told."""
         try:
             head = self._head(record.bucket, record.key)
         except ClientError as error:
@@ -278,7 +280,7 @@ class Storage:
         if head is None:
             return None
         version_id, etag, modified = identity(head)
-        return Job(record.bucket, record.key, version_id, etag, modified=modified).id
+        return Job(record.bucket, record.key, version_id, etag, modified=modified)
 
     def _unreadable(self, bucket: str, key: str, error: ClientError) -> Unreadable | None:
         """Why S3 will not give an object to the functions; None when its answer to a GET doesn't say that."""
@@ -372,6 +374,8 @@ def _metadata(record: Record) -> dict[str, str]:
         "source-version": record.version_id or "",
         "source-modified": f"{record.source_modified:.3f}",
         "source-fingerprint": record.fingerprint or "",
+        "source-etag": record.etag or "",
+        "again": record.again,
         "model": quote(record.model or "", safe="/:"),
         "request-id": record.request_id or "",
     }

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from backdrop.clock import iso_time
-from backdrop.errors import PermanentFailure, Reason
+from backdrop.errors import CurrentResults, PermanentFailure, Reason
 
 HISTORY_LENGTH = 20
 STUCK_SECONDS = 600.0
@@ -175,6 +175,12 @@ class Record:
     source_modified: float = 0.0
     fingerprint: str | None = None
     """Of what the result is made from; see `inspection`."""
+    again: str = ""
+    """The upload's metadata of that name."""
+    result_of: str | None = None
+    """Of an UNCHANGED upload: the id of the one that its results were bought for."""
+    result_at: float = 0.0
+    """Of an UNCHANGED upload: when its results were stored."""
     prompt_sha256: str | None = None
     prompt_length: int = 0
     model: str | None = None
@@ -283,9 +289,14 @@ class Record:
         """All that was bought is stored, or a newer upload's result is."""
         return replace(self._to(State.DONE), call=None)
 
-    def unchanged(self, outputs: tuple[dict[str, Any], ...]) -> "Record":
-        """`outputs`, which are there, were made from the same photo for the same request."""
-        return replace(self._to(State.UNCHANGED), outputs=outputs)
+    def unchanged(self, results: CurrentResults) -> "Record":
+        """The results that are there were made from the same photo for the same request."""
+        return replace(
+            self._to(State.UNCHANGED),
+            outputs=results.outputs,
+            result_of=results.job_id,
+            result_at=results.stored_at,
+        )
 
     def superseded(self) -> "Record":
         """Its object is gone or replaced, and nothing was bought for it."""
@@ -344,6 +355,7 @@ class Order:
     model: str
     source_modified: float
     fingerprint: str
+    again: str
     prompt_sha256: str
     prompt_length: int
 
