@@ -104,7 +104,7 @@ def test_row_12_of_two_that_are_both_replaced_the_later_one_stays(
     buy_without_result(world, first)
     second = put(world, photo, "snow", begun_before)
     world.notify(second)
-    put(world, photo, "moss")  # nobody has noticed it yet
+    put(world, photo + b"\0", "moss")  # another photo, and nobody has noticed it yet
 
     assert stays(world) == (first if begun_before else second).id
 
