@@ -139,7 +139,7 @@ class _Reader:
             if not _SCHEME.match(link):
                 link = urljoin(f"{self.origin}/", link)
             return link if len(link.encode()) <= MAX_LINK_BYTES else ""
-        except ValueError:  # half a character, which JSON can hold, or half a bracket
+        except ValueError:  # a lone surrogate, which JSON can hold, or an unpaired bracket
             return ""
 
 

@@ -1,7 +1,7 @@
 """What an error of AWS means for the work, decided in one place; nothing else reads its codes for that.
 
     OBJECT     S3 will not give this object to the functions, however often it is asked
-    STACK      a permission, a key or a resource of the stack: people have to mend it, and everything waits
+    STACK      a permission, a key or a resource of the stack: people have to correct it, and everything waits
     THROTTLED  AWS asks for fewer requests: come back a little later, nothing is wrong
     PASSING    AWS failed or could not be reached: try again
 

@@ -2,7 +2,7 @@
 
     BackdropError
     ├── Postponed              nothing is wrong: come back at a time that is known
-    │   ├── NoSlotFree            no slot is free: the upload's place in line
+    │   ├── NoSlotFree            no slot is free: the upload's place in the queue
     │   ├── Paused          the account or the gateway is at fault, and all calls wait
     │   ├── DailyLimitReached
     │   └── Throttled       AWS asks for fewer requests
@@ -49,7 +49,7 @@ class Postponed(BackdropError):
 
 
 class NoSlotFree(Postponed):
-    """No slot is free; `due_at` is the upload's place in line."""
+    """No slot is free; `due_at` is the upload's place in the queue."""
 
     reason = "slot"
 

@@ -141,7 +141,7 @@ def _checked(
         raise ValueError("it names another bucket than the input bucket")
     if not isinstance(key, str) or not key:
         raise ValueError("the object key is no text")
-    key.encode()  # half a character, which JSON can hold, is no key
+    key.encode()  # a lone surrogate, which JSON can hold, is no key
     for name, value in {"version_id": version_id, "etag": etag, "failed_at": failed_at}.items():
         if value is not None and not isinstance(value, str):
             raise ValueError(f"{name} is no text")

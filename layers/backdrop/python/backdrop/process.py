@@ -67,7 +67,7 @@ def run(job: Job, app: Services, owner: str, ends_at: float) -> Outcome:
         return Outcome(job, "WAITING")
     if record.state is State.REJECTED and not record.dead_lettered:
         if record.owner != owner and record.lease_until > app.clock.now():
-            return Outcome(job, "WAITING", record.lease_until)  # another worker is writing the letter
+            return Outcome(job, "WAITING", record.lease_until)  # another worker is sending the dead letter
         _dead_letter(record, app)
     logger.info("finished", key=job.key, state=record.state, attempts=record.calls_sent, usd=record.cost_usd)
     return Outcome(job, record.state, outputs=record.stored)

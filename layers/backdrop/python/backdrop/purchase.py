@@ -139,7 +139,7 @@ def _call(
     try:
         attempt.paid(purchase)
     finally:
-        with best_effort("tell the pace keeper"):
+        with best_effort("tell the rate limiter"):
             app.pace.succeeded(slot)
     return answer.inline
 
@@ -193,10 +193,10 @@ def _failed(attempt: ClaimedUpload, error: GatewayError, slot: Slot, is_replay: 
 
 
 def _tell_pace(attempt: ClaimedUpload, call: FailedCall, slot: Slot) -> bool:
-    """All that the pace keeper hears of a failed call; whether all calls are paused."""
+    """All that the rate limiter hears of a failed call; whether all calls are paused."""
     pace, error = attempt.app.pace, call.error
     reason = _failure(error)
-    with best_effort("tell the pace keeper"):
+    with best_effort("tell the rate limiter"):
         if isinstance(error, KeyThrottled):
             return False  # it says nothing about the gateway
         if isinstance(error, NoImage | BadRequestError):

@@ -1,9 +1,9 @@
-"""The pace keeper: who may call the gateway, and when. One item in the ledger table, shared by all workers.
+"""The rate limiter: who may call the gateway, and when. One item in the ledger table, shared by all workers.
 
 A *slot* is the right to make one call at one time; slots are handed out at RequestsPerMinute and only a moment ahead.
-Whoever finds none takes a *turn*, a time to come back at: turns stand in line at nearly the same pace, so that of ten
-thousand waiting uploads only as many wake up as can be served. Who needs another turn, because a call failed or its
-slot was gone, stands in a short line apart; looking for a free slot again and again would cost an invocation each time.
+Whoever finds none gets a place in the queue, a time to come back at. Places are nearly as far apart as slots, so that
+of ten thousand waiting uploads only as many wake up as can be served. Retries, of uploads whose call failed or whose
+slot was gone, queue separately from new uploads: looking for a free slot again and again would cost an invocation each.
 A slot also reserves the images that the call may buy against DailyImageLimit, in the same write.
 
 A 429 moves everybody: nothing is called before `held_until`.
@@ -77,7 +77,9 @@ class RateLimiter:
         """The latest slot whose call was answered, until a write has told so."""
 
     def take(self, images: int, queue_position: float) -> Slot:
-        """A slot, now or within MAX_INLINE_WAIT_SECONDS; `queue_position` is the upload's place in line, 0 for none.
+        """A slot, now or within MAX_INLINE_WAIT_SECONDS.
+
+        `queue_position` is the upload's place in the queue, 0 for none.
 
         Raises NoSlotFree, Paused or DailyLimitReached with the time to come back.
         """
@@ -290,7 +292,7 @@ class RateLimiter:
         self._is_new = True
 
     def _turn(self, now: float, queue_position: float) -> Postponed:
-        """A place in line."""
+        """A place in the queue."""
         if queue_position > now + MAX_INLINE_WAIT_SECONDS:
             return NoSlotFree(queue_position)
         line = _line(queue_position)
@@ -358,7 +360,7 @@ _UP = "failures = :zero REMOVE failing_since, last_failure"
 
 
 def _line(queue_position: float) -> str:
-    """Where to stand: who has had a turn doesn't stand behind everybody again."""
+    """Which queue: retries queue separately from new uploads."""
     return "retry_tail" if queue_position else "queue_tail"
 
 

@@ -290,14 +290,14 @@ class Storage:
                 return None
         elif code == ARCHIVED:
             where = error.response.get("AccessTier") or error.response.get("StorageClass") or "an archive"
-            message = f"{key} is archived ({where}): restore it and move this letter back, or upload it again"
+            message = f"{key} is archived ({where}): restore it and move this dead letter back, or upload it again"
             return Unreadable(message, status)
         elif not is_refused_by_kms_key(code):
             message = f"{key} is encrypted with a key that only its uploader has (SSE-C): upload it again without one"
             return Unreadable(message, status)
         return Unreadable(
             f"S3 may not use the KMS key that {key} is encrypted with ({code}): let the functions' roles use the key,"
-            " or enable it, and move this letter back; or upload it again without that key",
+            " or enable it, and move this dead letter back; or upload it again without that key",
             status,
             may_pass=True,
         )

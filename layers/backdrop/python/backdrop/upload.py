@@ -243,7 +243,7 @@ class Record:
             idempotency_key=call.idempotency_key,
             idempotency_key_number=self.idempotency_key_number + 1,
             calls_sent=self.calls_sent + 1,
-            queue_position=now,  # it has had its turn, should it have to call again
+            queue_position=now,  # it counts as a retry, should it have to call again
             unanswered=0,
             conflicts=0,
             failure_request_id=None,
