@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.harness import INPUT, Harness, eventbridge_event
+from tests.integration.harness import INPUT, Harness, Killed, eventbridge_event
 from tests.integration.test_interleavings import until_midnight
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.test_results import fail_put
@@ -198,3 +198,95 @@ def test_a_long_word_in_an_error_does_not_hold_the_worker_up(world: Harness, pho
     world.upload("a.jpg", photo, prompt="wood")
 
     assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_upload_whose_repeated_call_alone_is_answered_403_does_not_hold_up_the_others_for_ever(
+    world: Harness, photo: bytes, status: int
+) -> None:
+    world.gateway.faults(
+        [
+            {"kind": "status_after_charge", "status": 504, "match": "celebrity"},
+            {"kind": "status", "status": status, "times": 0, "match": "celebrity"},
+        ]
+    )
+    world.upload("bad.jpg", photo, prompt="a celebrity")
+    letters: list[dict[str, Any]] = []
+    good = 0
+    while not letters and good < 8:
+        world.advance(61)
+        world.upload(f"{good}.jpg", photo, prompt="wood")  # tries, and ends the pause
+        good += 1
+        world.drain(seconds=960)
+        letters = world.dead_letters()
+
+    assert len(world.outputs()) == good
+    [letter] = letters
+    assert (letter["job"]["key"], letter["reason"]["code"]) == ("bad.jpg", "rejected_by_gateway")
+    assert (letter["reason"]["http_status"], letter["reason"]["billed"]) == (status, "unknown")
+
+    world.gateway.faults([])
+    world.redrive()
+    world.drain()
+    assert world.charged() == len(world.outputs()) == good + 1
+
+
+def test_what_was_paid_is_not_bought_anew_because_failures_of_repeated_calls_look_alike(
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images came inline and a crash swallowed them; then a proxy answers each time with the same request id."""
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    world.gateway.settings(answer="b64_json")
+    with monkeypatch.context() as patched:
+        patched.setattr(world.app.storage, "store", killed)
+        world.upload("a.jpg", photo, prompt="wood")
+    answer = "HTTP/1.1 503 Unavailable\r\nX-Request-Id: the-same\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    world.gateway.faults([{"kind": "raw", "text": answer, "times": 3}])
+    world.drain()
+
+    assert len({call["idempotency_key"] for call in world.gateway.calls()}) == 1
+    assert world.charged() == 1
+    assert list(world.outputs()) == ["a.jpg.png"]
+
+
+def test_what_was_replaced_after_its_call_failed_is_not_bought(world: Harness, photo: bytes) -> None:
+    world.gateway.faults([{"kind": "status", "status": 503}])
+    old = world.upload("a.jpg", photo, prompt="wood")
+    world.advance(1)
+    world.upload("a.jpg", photo, prompt="snow")
+    world.drain()
+
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["snow"]
+    record = world.record(old)
+    assert record is not None
+    assert record.state == "SUPERSEDED"
+
+
+def test_a_photo_that_took_until_midnight_to_be_read_is_not_bought_beyond_the_new_days_limit(
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("DAILY_IMAGE_LIMIT", "1")
+    environment.setenv("GATEWAY_ROUTE", "edits-multipart")
+    world.restart()
+    until_midnight(world, 3)
+    midnight = (world.now() // 86400 + 1) * 86400
+    read, send, sent = world.app.storage.read, world.app.gateway.send, list[float]()
+
+    def slowly(*arguments: Any) -> Any:
+        world.advance(5 if not sent else 0)
+        return read(*arguments)
+
+    def noted(*arguments: Any) -> Any:
+        sent.append(world.now())
+        return send(*arguments)
+
+    monkeypatch.setattr(world.app.storage, "read", slowly)
+    monkeypatch.setattr(world.app.gateway, "send", noted)
+    for number in range(3):
+        world.upload(f"{number}.jpg", photo, prompt="wood")
+    world.drain(seconds=3600)
+
+    assert sum(midnight <= at < midnight + 86400 for at in sent) == 1

@@ -287,3 +287,73 @@ def test_a_late_result_does_not_replace_what_an_upload_is_about_to_find_unchange
     world.notify(between)
 
     assert world.outputs()["a.jpg.png"]["Metadata"]["job-id"] == first.id
+
+
+def test_a_prompt_file_that_was_changed_a_moment_ago_is_bought(world: Harness, photo: bytes) -> None:
+    """Workers remember for a minute what it said."""
+    world.put("prompt.txt", b"wood")
+    world.upload("a.jpg", photo)
+    world.put("prompt.txt", b"snow")
+    again(world, photo)
+
+    assert [charge["prompt"] for charge in world.gateway.charges()] == ["wood", "snow"]
+
+
+def rests_with_the_picture_of(world: Harness, job: Job) -> bool:
+    world.drain(seconds=600)
+    world.advance(1200)
+    reconcile(world)
+    world.drain(seconds=600)
+    [result] = world.outputs().values()
+    return bool(result["Metadata"]["job-id"] == job.id)
+
+
+def test_a_result_is_put_between_a_look_at_an_upload_and_its_state_unchanged(
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A is done, B looks at A's second upload, which gets its state, and then B's result is put."""
+    world.upload("a.jpg", photo, prompt="wood")
+    world.advance(10)
+    between = world.put("a.jpg", photo, prompt="snow")
+    lasts = list[Job]()
+    real = world.app.storage._is_newer
+
+    def look(*arguments: Any) -> Any:
+        monkeypatch.setattr(world.app.storage, "_is_newer", real)
+        seen = real(*arguments)
+        world.advance(10)
+        lasts.append(world.put("a.jpg", photo, prompt="wood"))
+        world.notify(lasts[0])
+        assert state(world, lasts[0]) == "UNCHANGED"
+        return seen
+
+    monkeypatch.setattr(world.app.storage, "_is_newer", look)
+    world.notify(between)
+
+    assert rests_with_the_picture_of(world, lasts[0])
+    assert world.charged() == 3
+
+
+def test_a_result_is_put_between_a_look_at_the_result_and_the_state_unchanged(
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A is done, its second upload looks at its result, then B's is put, and then the upload gets its state."""
+    world.upload("a.jpg", photo, prompt="wood")
+    world.advance(10)
+    world.gateway.faults([{"kind": "status", "where": "media", "status": 503}])
+    world.upload("a.jpg", photo, prompt="snow")  # paid, and not stored yet
+    world.advance(10)
+    last = world.put("a.jpg", photo, prompt="wood")
+    real = world.app.storage.current_results
+
+    def results(*arguments: Any) -> Any:
+        monkeypatch.setattr(world.app.storage, "current_results", real)
+        seen = real(*arguments)
+        world.retry_once()
+        return seen
+
+    monkeypatch.setattr(world.app.storage, "current_results", results)
+    world.notify(last)
+
+    assert rests_with_the_picture_of(world, last)
+    assert world.charged() == 3

@@ -109,7 +109,7 @@ def _may_be_charged(call: FailedCall, error: CallFailed, limits: Limits) -> Deci
         message = f"{record.failed_attempts} calls failed; the last: {error}"
         return Decision(record, rejected=PermanentFailure("attempts_exhausted", message, error.status, billed))
     is_same_answer = bool(facts.request_id) and facts.request_id == before.failure_request_id
-    if call.is_replay and (facts.is_replayed or is_same_answer):
+    if call.is_replay and (facts.is_replayed or is_same_answer) and not record.paid_at:
         record = record.needing_new_call()  # the gateway keeps the failure with the key, which so brings nothing more
     return _wait(
         call, record, call.now + max(facts.retry_after or 0.0, backoff(record.failed_attempts, *RETRY_SECONDS))
@@ -149,7 +149,8 @@ def _account_fault(call: FailedCall, error: AccountFault) -> Decision:
         queue_position=0.0,
     )
     if record.forbidden_responses >= MAX_FORBIDDEN_RESPONSES:
-        rejected = PermanentFailure("rejected_by_gateway", str(error), error.status)
+        billed: Billed = "yes" if record.paid_at else "unknown" if call.is_replay else "no"
+        rejected = PermanentFailure("rejected_by_gateway", str(error), error.status, billed)
         return Decision(record, is_refunded=True, rejected=rejected)
     record = replace(record, calls_sent=record.calls_sent - 1)
     return Decision(record, call.next_look, str(error), is_pause=True, is_refunded=True)
@@ -157,7 +158,7 @@ def _account_fault(call: FailedCall, error: AccountFault) -> Decision:
 
 def forbidden_responses_of(call: FailedCall) -> int:
     """How often an upload was answered 403 or 404 outside of pauses, while others' calls got through."""
-    alone = getattr(call.error, "status", 0) in (403, 404) and not call.is_probe and not call.is_replay
+    alone = getattr(call.error, "status", 0) in (403, 404) and not call.is_probe
     return call.record.forbidden_responses + alone
 
 

@@ -120,11 +120,12 @@ class CurrentResults:
 
 
 class Unchanged(BackdropError):
-    """The key's current results were made from the same photo for the same request."""
+    """The key's current results were made from the same photo for the same request, `fingerprint`."""
 
-    def __init__(self, results: CurrentResults) -> None:
+    def __init__(self, results: CurrentResults, fingerprint: str) -> None:
         super().__init__("the result that is there was made from the same photo for the same request")
         self.results = results
+        self.fingerprint = fingerprint
 
 
 class NotConfigured(BackdropError):

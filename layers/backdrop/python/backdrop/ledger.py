@@ -6,6 +6,7 @@ it on.
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,13 @@ class Ledger:
         """The upload's record as it is now; None when the ledger doesn't know it."""
         answer = self._client.get_item(TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True)
         return _record(answer["Item"]) if "Item" in answer else None
+
+    def reconsider(self, job_id: str) -> None:
+        """Take UNCHANGED back from an upload whose result was replaced; the reconciler sends a message for it."""
+        record = self.read(job_id)
+        if record is not None and record.state is State.UNCHANGED:
+            with suppress(Postponed):  # somebody has moved it on, so it is looked at anyway
+                self.write(record, record.reconsidered())
 
     def paid(self, held: Record, purchase: Purchase, lease_until: float | None = None) -> Record:
         """Write what was bought with `held.call`, with its history and nothing else of `held`.

@@ -109,8 +109,7 @@ def _process(job: Job, app: Services, owner: str, ends_at: float) -> Record:
             attempt.release(0.0, attempt.record.superseded())
             raise
         except Unchanged as unchanged:
-            attempt.release(0.0, attempt.record.unchanged(unchanged.results))
-            return attempt.record
+            return _unchanged(attempt, unchanged)
         except Unreadable as unreadable:
             now = app.clock.now()
             if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
@@ -125,6 +124,17 @@ def _process(job: Job, app: Services, owner: str, ends_at: float) -> Record:
     except Exception as error:
         _interrupted(attempt, error)
         raise
+
+
+def _unchanged(attempt: ClaimedUpload, found: Unchanged) -> Record:
+    """End an upload whose result is there, and look again: each side of a race writes first, then looks."""
+    attempt.release(0.0, attempt.record.unchanged(found.results))
+    n, again = len(found.results.outputs), ""
+    if not attempt.app.storage.current_results(attempt.job.key, n, found.fingerprint, again):
+        # Another upload's result came between the look and the write; `Storage.store` tells of the reverse.
+        wait = Postponed("the key's result was replaced meanwhile", attempt.app.clock.now())
+        attempt.wait(wait, attempt.record.reconsidered())
+    return attempt.record
 
 
 def _interrupted(attempt: ClaimedUpload, error: Exception) -> None:
@@ -155,6 +165,8 @@ def _go_on(attempt: ClaimedUpload) -> Record:
         is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
         may_ask = is_fresh and record.calls_sent < attempt.app.settings.max_attempts
         attempt.save(record.with_lost_images(unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed))
+    if record.state is State.SUPERSEDED and record.call:
+        attempt.save(record.current_again())  # its call may have been charged
     if record.state is State.CALLING:
         attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
         attempt.save(record.with_unanswered_call())  # told once, however long it waits from here on

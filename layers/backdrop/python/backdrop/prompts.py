@@ -38,6 +38,11 @@ class FolderPrompts:
                     return prompt
         return ""
 
+    def forget(self) -> None:
+        """Read every file anew from here on."""
+        with self._lock:
+            self._remembered.clear()
+
     def _content(self, bucket: str, file: str) -> bytes:
         now = self._clock.now()
         content, until = self._remembered.get((bucket, file), (b"", 0.0))

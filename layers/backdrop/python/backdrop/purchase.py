@@ -17,6 +17,7 @@ from backdrop.call_failures import (
     outcome_unknown,
 )
 from backdrop.claimed_upload import STORING_SECONDS, ClaimedUpload, FailedForGood, best_effort
+from backdrop.clock import utc_day
 from backdrop.errors import (
     AccountFault,
     AnsweredError,
@@ -57,7 +58,11 @@ def buy(attempt: ClaimedUpload) -> tuple[bytes, ...]:
     if not (attempt.record.queue_position or attempt.record.calls_sent):  # only at first: a look costs a request to S3
         current = app.storage.current_results(attempt.job.key, request.n, made_from, request.again)
         if current:
-            raise Unchanged(current)
+            app.prompts.forget()  # a prompt.txt may have changed since this worker read it
+            upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)
+            if fingerprint(upload, request, app.settings) == made_from:
+                raise Unchanged(current, made_from)
+            made_from = fingerprint(upload, request, app.settings)
     slot, leaves_at = _slot(attempt, request.n)
     # Random, so that no other stack and no ledger made anew ever uses it for this upload; the ledger keeps it.
     key = f"{attempt.record.id}-{attempt.record.idempotency_key_number + 1}-{uuid4().hex[:12]}"
@@ -85,6 +90,8 @@ def replay(attempt: ClaimedUpload) -> tuple[bytes, ...]:
         raise outcome_unknown(
             record, "its call was sent so long ago that the gateway may have forgotten the idempotency key"
         )
+    if not (record.unanswered or record.paid_at) and attempt.app.storage.is_replaced(attempt.job):
+        raise Superseded("another object has replaced it since its call failed")
     if 0 < attempt.app.settings.daily_image_limit < record.images:
         raise outcome_unknown(record, "a replay no longer fits into DailyImageLimit")
     slot, leaves_at = _slot(attempt, record.images)  # reserved anew: perhaps the gateway charges it anew
@@ -123,6 +130,9 @@ def _call(
         raise
     app.clock.sleep_until(leaves_at)
     sent_at = app.clock.now()
+    if utc_day(sent_at) > slot.day:  # reading the photo or writing CALLING took until midnight
+        not_made = attempt.record.with_uncharged_call(is_replay)
+        attempt.wait(NoSlotFree(sent_at), replace(not_made, calls_sent=not_made.calls_sent - 1))
     try:
         answer = app.gateway.send(call, photo, app.settings.gateway_timeout_seconds)
     except GatewayError as error:

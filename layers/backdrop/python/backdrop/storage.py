@@ -1,6 +1,7 @@
 """The two buckets: reading uploads, storing results so that an older one never replaces a newer one."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -213,9 +214,13 @@ class Storage:
         if len(longest.encode()) > MAX_KEY_BYTES:
             raise PermanentFailure("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
 
-    def store(self, record: Record, index: int, data: bytes, kind: ImageType) -> dict[str, Any] | None:
+    def store(
+        self, record: Record, index: int, data: bytes, kind: ImageType, reconsider: Callable[[str], None]
+    ) -> dict[str, Any] | None:
         """Put one result into the output bucket, as an entry of `outputs`; None when a newer upload's is there.
 
+        After an older result was replaced, `reconsider` is told the job id of the upload that is current then, if that
+        is another: it may just have taken the older result for its own.
         Raises PermanentFailure with `result_unavailable` when the key is taken by an object that is no result of this
         key.
         """
@@ -233,6 +238,8 @@ class Storage:
                     Metadata=metadata,
                     **condition,
                 )
+                if "IfMatch" in condition:
+                    self._tell_current(record, reconsider)
                 return stored
             except ClientError as error:
                 if status_of(error) not in (404, 409, 412):
@@ -243,6 +250,7 @@ class Storage:
                 continue
             theirs = there["Metadata"]
             if theirs.get("job-id") == record.id:
+                self._tell_current(record, reconsider)
                 return stored
             if "job-id" not in theirs or theirs.get("source-key") != metadata.get("source-key"):
                 raise PermanentFailure(
@@ -268,6 +276,11 @@ class Storage:
             return True  # the photo of what is there was written again; it takes that for its own, or replaces it
         # LastModified has whole seconds, and a tie leaves what is there.
         return float(theirs.get("source-modified", 0)) >= record.source_modified
+
+    def _tell_current(self, record: Record, reconsider: Callable[[str], None]) -> None:
+        current = self._current(record)
+        if current is not None and current.id != record.id:
+            reconsider(current.id)
 
     def _current(self, record: Record) -> Job | None:
         """What is now under the record's key; None when it is deleted or can't be told."""
@@ -316,10 +329,17 @@ class Storage:
             return False
         return head is not None and str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
 
+    def is_replaced(self, job: Job) -> bool:
+        """Whether another object is under the upload's key; one that was only deleted is not replaced."""
+        current = self._current_entry(job)
+        return current is not None and not self._is_entry_of(current, job)
+
     def _is_current(self, job: Job) -> bool:
         current = self._current_entry(job)
-        if current is None:
-            return False
+        return current is not None and self._is_entry_of(current, job)
+
+    @staticmethod
+    def _is_entry_of(current: Any, job: Job) -> bool:
         if job.version_id and "VersionId" not in current:  # of a listing, which names no versions
             return job.etag in (None, current["ETag"].strip('"'))
         return _is(current, job)

@@ -299,12 +299,18 @@ class Record:
         )
 
     def superseded(self) -> "Record":
-        """Its object is gone or replaced, and nothing was bought for it."""
+        """Its object is gone or replaced. A call that may have been charged is kept."""
         return self._to(State.SUPERSEDED)
 
     def current_again(self) -> "Record":
-        """Its successor was deleted."""
-        return self._to(State.CLAIMED) if self.state is State.SUPERSEDED else self
+        """Its successor was deleted. A call that may have been charged is still to be repeated."""
+        if self.state is not State.SUPERSEDED:
+            return self
+        return self._to(State.UNKNOWN if self.call else State.CLAIMED)
+
+    def reconsidered(self) -> "Record":
+        """The results that it took for its own were replaced."""
+        return replace(self._to(State.CLAIMED), outputs=(), result_of=None, result_at=0.0)
 
     def rejected(self, rejected: PermanentFailure, now: float) -> "Record":
         """It can't succeed by itself. A dead letter that is moved back goes on from `rejected_in`."""
@@ -367,11 +373,17 @@ class ImpossibleMove(RuntimeError):
 _NEXT: dict[State, set[State]] = {
     State.CLAIMED: {State.CLAIMED, State.CALLING, State.REJECTED, State.SUPERSEDED, State.UNCHANGED},
     State.CALLING: {State.CLAIMED, State.UNKNOWN, State.PAID, State.REJECTED},
-    State.UNKNOWN: {State.CLAIMED, State.CALLING, State.UNKNOWN, State.PAID, State.REJECTED},
+    State.UNKNOWN: {
+        *(State.CLAIMED, State.CALLING, State.UNKNOWN, State.PAID, State.REJECTED),
+        State.SUPERSEDED,  # before its call is repeated
+    },
     State.PAID: {State.PAID, State.UNKNOWN, State.DONE, State.REJECTED},
     State.DONE: set(),
     State.REJECTED: {State.CLAIMED, State.UNKNOWN, State.PAID},
-    State.SUPERSEDED: {State.CLAIMED, State.CALLING, State.SUPERSEDED, State.UNCHANGED, State.REJECTED},
-    State.UNCHANGED: set(),
+    State.SUPERSEDED: {
+        *(State.CLAIMED, State.CALLING, State.SUPERSEDED, State.UNCHANGED, State.REJECTED),
+        State.UNKNOWN,
+    },
+    State.UNCHANGED: {State.CLAIMED},
 }
 """Which states may follow; a state that follows itself is written with other facts."""
