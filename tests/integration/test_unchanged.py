@@ -337,8 +337,8 @@ def test_a_result_is_put_between_a_look_at_an_upload_and_its_state_unchanged(
 def test_a_result_is_put_between_a_look_at_the_result_and_the_state_unchanged(
     world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A is done, its second upload looks at its result, then B's is put, and then the upload gets its state."""
-    world.upload("a.jpg", photo, prompt="wood")
+    """A is done, its second upload looks at its result, then B's would be put, and then the upload gets its state."""
+    first = world.upload("a.jpg", photo, prompt="wood")
     world.advance(10)
     world.gateway.faults([{"kind": "status", "where": "media", "status": 503}])
     world.upload("a.jpg", photo, prompt="snow")  # paid, and not stored yet
@@ -355,5 +355,5 @@ def test_a_result_is_put_between_a_look_at_the_result_and_the_state_unchanged(
     monkeypatch.setattr(world.app.storage, "current_results", results)
     world.notify(last)
 
-    assert rests_with_the_picture_of(world, last)
-    assert world.charged() == 3
+    assert rests_with_the_picture_of(world, first)
+    assert world.charged() == 2
