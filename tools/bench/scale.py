@@ -75,7 +75,7 @@ def handler(name: str) -> ModuleType:
         raise ImportError(name)
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    vars(module)["app"] = lambda: getcurrent().app
+    vars(module)["get_services"] = lambda: getcurrent().app
     return module
 
 
