@@ -27,7 +27,7 @@ SHOPS = {
         most_bytes=None,
         page="",
         read_on="2026-11-26",
-        note="Amazon's numbers are in Seller Central, behind a login; the pictures keep their size unless --size is said.",
+        note="Amazon's numbers are behind a login, in Seller Central; pictures keep their size unless --size is said.",
     ),
     "shopify": Shop(
         size=(2048, 2048),  # "For square images"; the most is 4472 x 4472, or 20 megapixels
@@ -43,7 +43,7 @@ SHOPS = {
         most_bytes=None,
         page="",
         read_on="2026-11-26",
-        note="No page of Etsy's own with numbers was found; the pictures keep their size unless --size is said.",
+        note="No page of Etsy's own with numbers was found; pictures keep their size unless --size is said.",
     ),
     "ebay": Shop(
         size=(1000, 1000),  # "at least 1000 pixels on the longest side" is recommended, 500 are demanded

@@ -9,9 +9,7 @@ import PIL.Image
 import pillow_heif
 from PIL import Image, ImageDraw
 
-from backdrop_cli import preparing
-
-assert preparing.is_picture, "importing it lets Pillow open HEIC"
+pillow_heif.register_heif_opener()
 _ORIENTATION = 0x0112
 _UNDONE = {  # what a camera does that is held so
     2: Image.Transpose.FLIP_LEFT_RIGHT,
