@@ -73,8 +73,6 @@ def exported(data: bytes, form: Form) -> bytes:
     try:
         with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             pixels = image.width * image.height
-            if pixels > MOST_PIXELS:
-                raise NotExported(f"it has more than {MOST_PIXELS // 1_000_000} million pixels")
             with DECODING.for_pixels(max(pixels, form.size[0] * form.size[1] if form.size else 0)):
                 image.load()
                 xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""

@@ -22,7 +22,7 @@ from backdrop_cli.progress import Step, side_by_side
 
 _RESULT = re.compile(f"(?P<photo>.+?){RESULT_SUFFIX}", re.DOTALL)
 _PHOTO = re.compile(r".+\.(jpe?g|png|webp|avif|hei[cf]|tiff?|bmp|gif)", re.IGNORECASE | re.DOTALL)
-_NO_PICTURE = "no picture"
+_NO_PICTURE = "neither JPEG, PNG nor WebP, nor what could be made one of them"
 PREPARED_FROM = "prepared-from"
 """Of an upload's metadata: the file that a prepared photo was made from."""
 

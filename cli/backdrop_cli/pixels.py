@@ -9,7 +9,7 @@ from PIL import ImageChops, ImageCms, ImageOps
 from PIL.Image import Image
 
 MOST_PIXELS = 200_000_000  # of one picture: what the largest cameras and phones make; 800 MB when it is decoded
-PIXELS_AT_ONCE = 100_000_000  # of all pictures that are being decoded; a larger one is alone
+PIXELS_AT_ONCE = 50_000_000  # of all pictures that are being decoded, about 20 bytes each; a larger one is alone
 PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow itself refuses what has more than twice as many
 
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -113,7 +113,7 @@ def _in_rgb(image: Image, profile: bytes | None) -> Image:
             return _transformed(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)))
         except (ImageCms.PyCMSError, OSError, ValueError):  # it is broken, or another kind of picture's
             pass
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _transformed(image: Image, profile: ImageCms.ImageCmsProfile) -> Image:

@@ -111,19 +111,13 @@ def _opened(file: BinaryIO) -> Images.Image:
     try:
         image = PIL.Image.open(file, formats=_FORMATS)
     except PIL.Image.DecompressionBombError:
-        raise _too_large() from None
+        raise Unreadable(f"it has more than {MOST_PIXELS // 1_000_000} million pixels, which is the most") from None
     except Exception:  # Pillow doesn't say which
         raise Unreadable("it is no picture that can be read") from None
-    if image.width * image.height > MOST_PIXELS:
-        raise _too_large()
     tags = getattr(image, "tag_v2", {})
     if _DNG_VERSION in tags or (tags.get(_TIFF_SUBFILE, 0) & 1):
         raise Unreadable("it is a camera's raw file; export it as JPEG")
     return image
-
-
-def _too_large() -> Unreadable:
-    return Unreadable(f"it has more than {MOST_PIXELS // 1_000_000} million pixels, which is the most")
 
 
 def _reasons(image: Images.Image, file: BinaryIO, max_side: int) -> Iterable[str]:
@@ -223,11 +217,12 @@ def _ordinary(image: Images.Image, max_side: int) -> Images.Image:
             image.draft(None, (2 * max_side, 2 * max_side))  # decodes no more than is needed
         image.load()
         profile = image.info.get("icc_profile")
-        image = upright(image)
         if image.mode in ("1", "P", "PA", "I", "F") or image.mode.startswith("I;16"):
-            image = in_srgb(image)  # these would be made smaller by leaving pixels out
+            image = in_srgb(upright(image))  # these would be made smaller by leaving pixels out
+            image.info.pop("icc_profile", None)
             profile = None
-        image.thumbnail((max_side, max_side), Images.Resampling.LANCZOS)
+        image.thumbnail((max_side, max_side), Images.Resampling.LANCZOS)  # first: all that follows needs less memory
+        image = upright(image)
         if profile:
             image.info["icc_profile"] = profile
         return in_srgb(image)
@@ -239,11 +234,12 @@ def _ordinary(image: Images.Image, max_side: int) -> Images.Image:
 
 def _small_enough(image: Images.Image, extension: str, most: int) -> bytes:
     """The picture's bytes, with as much quality, and then as many pixels, as `most` allows. Always the same ones."""
+    if extension == "jpg" and image.mode != "RGB":  # its header said nothing of transparency
+        image = image.convert("RGB")
     while True:
         for options in _options(extension):
             data = io.BytesIO()
-            picture = image if extension == "png" else image.convert("RGB")
-            picture.save(data, "PNG" if extension == "png" else "JPEG", **options)
+            image.save(data, "PNG" if extension == "png" else "JPEG", **options)
             if data.tell() <= most:
                 return data.getvalue()
         width, height = (max(1, int(side * _SHRINK)) for side in image.size)

@@ -286,7 +286,7 @@ def test_what_is_no_picture_is_left_alone_or_named(tmp_path: Path) -> None:
         "red.jpg": "it is called like a photo, but is no picture"
     }
     assert {why: [path.name for path in paths] for why, paths in found.left_alone.items()} == {
-        "no picture": ["list.txt"],
+        "neither JPEG, PNG nor WebP, nor what could be made one of them": ["list.txt"],
         "a camera's raw file": ["raw.NEF"],
     }
 
