@@ -9,6 +9,7 @@ import mmap
 import struct
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
@@ -34,6 +35,8 @@ _BMP_HEADS = frozenset((12, 40, 52, 56, 64, 108, 124))
 _ORIENTATION, _TIFF_SUBFILE, _DNG_VERSION = 0x0112, 254, 50706
 _QUALITIES = (95, 90, 85, 75, 65)
 _SHRINK = 0.8
+# Every thread that ever decoded keeps some of the memory that it needed: few do, however many upload.
+_DECODERS = ThreadPoolExecutor(4, thread_name_prefix="decoder")
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
@@ -95,6 +98,10 @@ def plan(path: Path, max_side: int = MAX_SIDE) -> Plan | None:
 
 def prepared(path: Path, what: Plan) -> bytes:
     """A photo as `what` says: upright, sRGB, within the sides and bytes. Raises Unreadable, OSError."""
+    return _DECODERS.submit(_prepared, path, what).result()
+
+
+def _prepared(path: Path, what: Plan) -> bytes:
     with path.open("rb") as file:
         image = _opened(file)
         with DECODING.for_pixels(image.width * image.height):
