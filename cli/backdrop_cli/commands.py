@@ -4,6 +4,7 @@ import click
 
 from backdrop_cli.backfill import backfill, quote
 from backdrop_cli.doctor import doctor
+from backdrop_cli.export import export
 from backdrop_cli.failures import failures, resume
 from backdrop_cli.gallery import gallery
 from backdrop_cli.options import common
@@ -22,5 +23,5 @@ def cli() -> None:
     """
 
 
-for command in (doctor, submit, status, quote, backfill, failures, resume, receipt, gallery):
+for command in (doctor, submit, status, quote, backfill, failures, resume, receipt, gallery, export):
     cli.add_command(command)

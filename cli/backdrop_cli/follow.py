@@ -17,6 +17,7 @@ from backdrop_cli.uploads import records_of
 UNKNOWN_SECONDS = 60.0  # for so long an upload may be on its way to the ledger
 _LOOK_EVERY_SECONDS = 1.0
 _ITS_TIME_SECONDS = 2.0  # a file system's times may be rounded
+_RESERVED = re.compile(r"CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]", re.IGNORECASE)
 _SECONDS_AN_UPLOAD = 0.002  # ten thousand are looked at every 20 seconds: reading costs, too
 
 
@@ -51,6 +52,23 @@ def _is_gone(deployment: Deployment, job: Job) -> bool:
     if job.version_id:
         return False  # its event names it, whatever became of it
     return deployment.storage.resolve(Job(job.bucket, job.key)).id != job.id
+
+
+def below(folder: Path, key: str, windows: bool = os.name == "nt") -> Path:
+    """Where a key's file goes below a folder, never beside it. On Windows, what its names can't have is `%3A` and such.
+
+    Raises OSError for a key that no file can be called like.
+    """
+    parts = key.split("/")
+    if not all(parts) or {".", ".."} & set(parts) or "\0" in key:
+        raise OSError(f"no file can be called {key!r}")
+    return folder.joinpath(*(map(_windows_name, parts) if windows else parts))
+
+
+def _windows_name(name: str) -> str:
+    """https://learn.microsoft.com/windows/win32/fileio/naming-a-file"""
+    name = re.sub(r'[<>:"\\|?*\x00-\x1f]|[. ]$', lambda found: f"%{ord(found[0]):02X}", name)
+    return f"%{ord(name[0]):02X}{name[1:]}" if _RESERVED.fullmatch(name.partition(".")[0].rstrip()) else name
 
 
 def fetch(deployment: Deployment, record: Record, beside: Path) -> list[Path]:

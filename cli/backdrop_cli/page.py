@@ -12,6 +12,8 @@ from typing import TextIO
 import PIL.Image
 from PIL import ImageOps
 
+from backdrop_cli.pixels import eight_bits
+
 _LARGEST_SIDE, _SMALLEST_SIDE = 700, 160
 _PIXELS_A_PAGE = 250e6  # about 20 MB of ordinary photos: what a browser opens in a second or two
 _QUALITY = 80
@@ -89,8 +91,7 @@ def embedded(photo: bytes, key: str, side: int = _LARGEST_SIDE) -> Image | NoIma
         with PIL.Image.open(io.BytesIO(photo), formats=_FORMATS) as original:
             if original.width * original.height > _MOST_PIXELS:
                 return NoImage(key, "It has too many pixels to be shown here.")
-            # These two would be made smaller by leaving pixels out.
-            picture = original.convert("RGBA") if original.mode in ("1", "P") else original
+            picture = eight_bits(original)  # a palette's would be made smaller by leaving pixels out
             picture.thumbnail((side, side))  # first of all: a JPEG is only decoded as far as this needs
             picture = ImageOps.exif_transpose(picture).convert("RGBA")
         flat = PIL.Image.new("RGB", picture.size, "white")  # what is transparent would look different on a dark page

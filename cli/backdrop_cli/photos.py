@@ -4,10 +4,11 @@ import base64
 import hashlib
 import os
 import re
-from collections import Counter
+import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import BinaryIO
 
 import click
 
@@ -16,9 +17,14 @@ from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
 from backdrop.request import clean_prompt, read_request
 from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES, RESULT_SUFFIX
 from backdrop.upload import PROMPT_FILE, has_dot_segment, is_no_photo
+from backdrop_cli.preparing import EXTENSIONS, RAW_EXTENSIONS, Plan, Unreadable, is_picture, plan, renamed
+from backdrop_cli.progress import Step, side_by_side
 
 _RESULT = re.compile(f"(?P<photo>.+?){RESULT_SUFFIX}", re.DOTALL)
-_PHOTO = re.compile(r".+\.(jpe?g|png|webp)", re.IGNORECASE | re.DOTALL)
+_PHOTO = re.compile(r".+\.(jpe?g|png|webp|avif|hei[cf]|tiff?|bmp|gif)", re.IGNORECASE | re.DOTALL)
+_NO_PICTURE = "neither JPEG, PNG nor WebP, nor what could be made one of them"
+PREPARED_FROM = "prepared-from"
+"""Of an upload's metadata: the file that a prepared photo was made from."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,14 @@ class Photo:
     path: Path
     key: str
     metadata: dict[str, str]
+    plan: Plan | None = None
+    """What is done to it before it is uploaded; None for what is uploaded as it is."""
+
+    @property
+    def place(self) -> str:
+        """What the key has before the file's name."""
+        name = unicodedata.normalize("NFC", self.path.name)
+        return self.key.removesuffix(renamed(name, self.plan.extension) if self.plan else name)
 
     @property
     def images(self) -> int:
@@ -41,28 +55,45 @@ class Photo:
 
     def digests(self) -> tuple[str, str]:
         """SHA-256 as S3 writes checksums, and MD5 as it writes the etag of what was put in one piece."""
-        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         with self.path.open("rb") as file:
-            while piece := file.read(2**20):
-                sha256.update(piece)
-                md5.update(piece)
-        return base64.b64encode(sha256.digest()).decode(), md5.hexdigest()
+            return digests(file)
+
+
+def digests(file: BinaryIO) -> tuple[str, str]:
+    """As `Photo.digests`, of a file that is open at its beginning; it is left there."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    while piece := file.read(2**20):
+        sha256.update(piece)
+        md5.update(piece)
+    file.seek(0)
+    return base64.b64encode(sha256.digest()).decode(), md5.hexdigest()
 
 
 @dataclass
 class Found:
-    """`photos` to upload; `left_alone` has by reason the files of folders that are none."""
+    """`photos` to upload; `left_alone` has by reason the files of folders that are none.
+
+    `unreadable` has with a sentence each what is called like a photo, or begins like one, and can't be used.
+    """
 
     photos: list[Photo] = field(default_factory=list)
     left_alone: dict[str, list[Path]] = field(default_factory=dict)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, str], out: Path | None = None) -> Found:
+def find(
+    paths: Sequence[Path],
+    to: str,
+    prompt: str | None,
+    options: dict[str, str],
+    out: Path | None = None,
+    prepares: bool = False,
+) -> Found:
     """The photos among `paths`, folders with all that is below them. A folder keeps its name in the keys, and its tree.
 
     Without `prompt`, a photo's is that of the prompt.txt nearest to it, from its folder up to the one that was named.
-    What is below `out`, and what is called like a result, is left alone. Raises UsageError for what can't be uploaded
-    as it was asked for.
+    What is below `out`, and what is called like a result, is left alone. With `prepares`, what `with_plans` can make
+    a photo of is one, too. Raises UsageError for what can't be uploaded as it was asked for.
     """
     if to.startswith("/"):
         raise click.UsageError(f"--to is {to!r}; it is the beginning of a key, as in spring/.")
@@ -73,30 +104,75 @@ def find(paths: Sequence[Path], to: str, prompt: str | None, options: dict[str, 
     found = Found()
     for path in paths:
         if path.is_dir():
-            for file, why in _below(path, out):
+            for file, why in _below(path, out, prepares):
+                if why == _NO_PICTURE and file.suffix.lower() in EXTENSIONS:
+                    found.unreadable[file] = "it is called like a photo, but is no picture"
+                    continue
                 if why:
                     found.left_alone.setdefault(why, []).append(file)
                     continue
-                key = f"{to}{(Path(path.resolve().name) / file.relative_to(path)).as_posix()}"
+                key = f"{to}{key_below(path.resolve().name, file.relative_to(path))}"
                 found.photos.append(_photo(file, key, prompt, path, options))
         elif is_no_photo(path.name):
             found.left_alone.setdefault("no photo by its name", []).append(path)
         elif _is_result(path.name, {other.name for other in paths if other.parent == path.parent}):
             found.left_alone.setdefault("called like a result", []).append(path)
         else:
-            why = _why_not(path)
+            why = _why_not(path, prepares)
             if why:
                 raise click.UsageError(f"{path}: {why}.")
             found.photos.append(_photo(path, f"{to}{path.name}", prompt, path.parent, options))
-    twice = [key for key, times in Counter(photo.key for photo in found.photos).items() if times > 1]
-    if twice:
-        raise click.UsageError(
-            f"More than one of the photos would become {twice[0]!r}. Upload them with different --to."
-        )
+    _check_keys(found.photos)
     return found
 
 
-def _below(folder: Path, out: Path | None) -> Iterator[tuple[Path, str]]:
+def key_below(folder: str, path: PurePath) -> str:
+    """The key of a file at `path` below a folder, whichever way the system writes paths."""
+    return (type(path)(folder) / path).as_posix()
+
+
+def with_plans(found: Found, max_side: int, step: Step) -> Found:
+    """The photos with what has to be done to them, and the keys that they get by that; no pixel is decoded.
+
+    Raises UsageError when two of them would get one key.
+    """
+
+    def planned(photo: Photo) -> Photo | str:
+        try:
+            what = plan(photo.path, max_side)
+        except Unreadable as error:
+            return str(error)
+        except OSError as error:
+            return f"it can't be read ({error.strerror})"
+        if what is None:
+            return photo
+        metadata = photo.metadata | {PREPARED_FROM: what.mark}
+        _check_length(metadata)
+        return replace(photo, key=renamed(photo.key, what.extension), metadata=metadata, plan=what)
+
+    photos, unreadable = list[Photo](), dict(found.unreadable)
+    for photo, result in zip(found.photos, side_by_side(planned, found.photos, step), strict=True):
+        if isinstance(result, str):
+            unreadable[photo.path] = result
+        else:
+            photos.append(result)
+    _check_keys(photos)
+    return replace(found, photos=photos, unreadable=unreadable)
+
+
+def _check_keys(photos: list[Photo]) -> None:
+    by_key: dict[str, list[str]] = {}
+    for photo in photos:
+        by_key.setdefault(photo.key, []).append(str(photo.path))
+    for key, paths in by_key.items():
+        if len(paths) > 1:
+            raise click.UsageError(
+                f"More than one of the photos would become {key!r}: {', '.join(paths)}. Upload them with different"
+                " --to."
+            )
+
+
+def _below(folder: Path, out: Path | None, prepares: bool) -> Iterator[tuple[Path, str]]:
     """Files below a folder, each with why it is no photo to upload; hidden ones are passed over."""
     unreadable: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
@@ -111,7 +187,7 @@ def _below(folder: Path, out: Path | None) -> Iterator[tuple[Path, str]]:
                 continue
             path = Path(parent, name)
             is_result = _is_result(name, set(names)) or _is_result(name, None)
-            yield path, "called like a result" if is_result else _why_not(path)
+            yield path, "called like a result" if is_result else _why_not(path, prepares)
     yield from ((path, "a folder that can't be read") for path in unreadable)
 
 
@@ -123,17 +199,21 @@ def _is_result(name: str, names: set[str] | None) -> bool:
     return found["photo"] in names if names is not None else _PHOTO.fullmatch(found["photo"]) is not None
 
 
-def _why_not(path: Path) -> str:
+def _why_not(path: Path, prepares: bool) -> str:
     """Why a file can't be uploaded; empty when it can."""
     try:
         if not path.is_file():
             return "neither a file nor a folder"
         with path.open("rb") as file:
-            kind = sniff(file.read(HEADER_BYTES))
+            start = file.read(HEADER_BYTES)
         size = path.stat().st_size
     except OSError as error:
         return f"can't be read ({error.strerror})"
-    if kind not in ACCEPTED_UPLOADS:
+    if prepares:
+        if path.suffix.lower() in RAW_EXTENSIONS:
+            return "a camera's raw file"
+        return "" if is_picture(start) else _NO_PICTURE
+    if sniff(start) not in ACCEPTED_UPLOADS:
         return "neither JPEG, PNG nor WebP"
     if size > MAX_UPLOAD_BYTES:
         return "larger than 25 MiB"
@@ -150,7 +230,9 @@ def _photo(path: Path, key: str, prompt: str | None, top: Path, options: dict[st
             f"{path}: its key would be {key!r}, which Backdrop doesn't take."
             " --to is the beginning of a key, as in spring/."
         )
-    return Photo(path, key, _metadata(prompt or _nearest_prompt(path.parent, top), options))
+    return Photo(
+        path, unicodedata.normalize("NFC", key), _metadata(prompt or _nearest_prompt(path.parent, top), options)
+    )
 
 
 def _nearest_prompt(folder: Path, top: Path) -> str:
@@ -183,8 +265,12 @@ def _metadata(prompt: str, options: dict[str, str]) -> dict[str, str]:
         read_request(metadata, lambda: "", "to be found in the bucket")
     except PermanentFailure as rejected:
         raise click.UsageError(f"{rejected.message}.") from None
+    _check_length(metadata)
+    return metadata
+
+
+def _check_length(metadata: dict[str, str]) -> None:
     if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         raise click.UsageError(
             "The prompt is longer than S3's metadata. Put it into prompt.txt in the bucket's folder."
         )
-    return metadata

@@ -1,7 +1,9 @@
 """`backdrop submit`: photos up, with a quote before; with --wait, results down."""
 
+import io
 import shlex
 import time
+import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,11 +22,12 @@ from backdrop.storage import identity
 from backdrop.upload import PROMPT_FILE, Job, Record, State, known_version
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.failures import ADVICE
-from backdrop_cli.follow import fetch, follow
+from backdrop_cli.follow import below, fetch, follow
 from backdrop_cli.forecast import PaceNow, in_words, offer
 from backdrop_cli.options import CliContext, common, spending
 from backdrop_cli.page import counted, dollars
-from backdrop_cli.photos import Found, Photo, find
+from backdrop_cli.photos import Found, Photo, digests, find, with_plans
+from backdrop_cli.preparing import MAX_SIDE, Unreadable, counted_reasons, prepared
 from backdrop_cli.progress import bar, side_by_side
 from backdrop_cli.uploads import Stage, records_of, stage_of, still_to_buy
 
@@ -55,6 +58,8 @@ class Submitted:
     results: tuple[Path, ...] = ()
     trouble: str = ""
     """Why a result could not be written to this machine."""
+    unreadable: str = ""
+    """Why it could not be prepared, and was left out."""
 
     @property
     def is_missing(self) -> bool:
@@ -84,8 +89,9 @@ class Submitted:
             "key": self.photo.key,
             "job_id": self.job.id if self.job else None,
             "submitted": self.is_new,
+            "prepared": list(self.photo.plan.reasons) if self.photo.plan else [],
             "status": self.status,
-            "trouble": self.trouble or None,
+            "trouble": self.trouble or self.unreadable or None,
             "results": [str(path) for path in self.results],
             "outputs": list(record.stored) if record else [],
             "cost_usd": float(record.cost_usd or 0) if record else 0.0,
@@ -99,6 +105,21 @@ class Submitted:
 @click.option("--n", type=click.IntRange(1, MAX_IMAGES), help=f"Images of each photo, 1 to {MAX_IMAGES}.")
 @click.option("--size", metavar="WxH", help="Of the results, in pixels, as in 1024x1024.")
 @click.option("--to", default="", metavar="PREFIX", help="Put into the keys before the photos' names, as in spring/.")
+@click.option(
+    "--max-side",
+    type=click.IntRange(64, 65_000),
+    default=MAX_SIDE,
+    show_default=True,
+    metavar="PIXELS",
+    help="Make photos smaller whose longer side is above this.",
+)
+@click.option(
+    "--prepare/--no-prepare",
+    "prepares",
+    default=True,
+    help="Whether to turn photos upright, and to convert HEIC, TIFF, BMP, GIF, AVIF, CMYK and 16 bit, and what is too"
+    " large, to sRGB JPEG (PNG with transparency).  [default: prepare]",
+)
 @click.option("--again", is_flag=True, help="Upload, and buy, also what was submitted before just like this.")
 @click.option("--wait", is_flag=True, help="Wait for the end and download the results, next to the photos.")
 @click.option(
@@ -114,6 +135,8 @@ def submit(
     n: int | None,
     size: str | None,
     to: str,
+    max_side: int,
+    prepares: bool,
     again: bool,
     wait: bool,
     out: Path | None,
@@ -127,11 +150,15 @@ def submit(
     options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
     if again:
         options["again"] = uuid4().hex[:16]  # without it, the result that is there would do
-    found = find(photos, to, prompt, options, out)
+    found = find(photos, to, prompt, options, out, prepares)
+    if prepares:
+        with bar(setting.aside, "Reading", len(found.photos)) as step, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd photos would get into the bar
+            found = with_plans(found, max_side, step)
     for why, paths in found.left_alone.items():
         names = ", ".join(map(str, paths[:MOST_NAMED])) + " …" * (len(paths) > MOST_NAMED)
         setting.remark(f"Left alone: {counted(len(paths), 'file')}, {why}: {names}")
-    if not found.photos:
+    if not found.photos and not found.unreadable:
         raise click.UsageError("There is no photo among these.")
     if 0 < deployment.settings.daily_image_limit < (n or 1):
         raise click.UsageError(f"--n is {n}; DailyImageLimit allows fewer in a whole day.")
@@ -139,6 +166,7 @@ def submit(
 
     with bar(setting.aside, "Looking", len(found.photos)) as step:
         submitted = side_by_side(lambda photo: _looked(deployment, photo), found.photos, step)
+    _say_what_it_replaces(setting, submitted)
     if again:
         submitted = [Submitted(each.photo, there=each.there) for each in submitted]
     submitted = _with_records(deployment, submitted)
@@ -171,7 +199,7 @@ def _commands_for(photos: list[Photo]) -> list[str]:
     """What submits just these again, under their keys."""
     by_place: dict[str, list[str]] = {}
     for photo in photos:
-        by_place.setdefault(photo.key.removesuffix(photo.path.name), []).append(str(photo.path))
+        by_place.setdefault(photo.place, []).append(str(photo.path))
     return [
         shlex.join(["backdrop", "submit", "--again", *(["--to", place] if place else []), "--", *paths])
         for place, paths in by_place.items()
@@ -205,11 +233,14 @@ def _looked(deployment: Deployment, photo: Photo) -> Submitted:
     version_id, etag, modified = identity(found)
     there = Job(bucket, photo.key, version_id, etag, found["ContentLength"], modified)
     other = Submitted(photo, there=there)
-    if _asked(found["Metadata"]) != _asked(photo.metadata) or found["ContentLength"] != photo.path.stat().st_size:
+    if _asked(found["Metadata"]) != _asked(photo.metadata):
         return other
-    sha256, md5 = photo.digests()
-    if found.get("ChecksumSHA256") != sha256 and etag != md5:
-        return other
+    if photo.plan is None:  # otherwise the metadata names the file that it was made from
+        if found["ContentLength"] != photo.path.stat().st_size:
+            return other
+        sha256, md5 = photo.digests()
+        if found.get("ChecksumSHA256") != sha256 and etag != md5:
+            return other
     return replace(other, job=there, modified=found["LastModified"].timestamp())
 
 
@@ -221,21 +252,27 @@ def _asked(metadata: dict[str, str]) -> dict[str, str]:
 def _begun(deployment: Deployment, submitted: Submitted) -> Submitted:
     """Upload what is not there, and have looked at what is there unnoticed."""
     if submitted.job is None:
-        return replace(submitted, job=upload(deployment, submitted.photo, submitted.there), is_new=True)
+        try:
+            job = upload(deployment, submitted.photo, submitted.there)
+        except Unreadable as error:
+            return replace(submitted, unreadable=str(error))
+        return replace(submitted, job=job, is_new=True)
     owner = f"submit/{uuid4().hex[:8]}"
     enqueue(submitted.job, deployment.queues, deployment.ledger, deployment.clock, owner)
     return replace(submitted, record=None, is_new=True)
 
 
 def upload(deployment: Deployment, photo: Photo, replaces: Job | None = None) -> Job:
-    """Put a photo into the input bucket, in place of what is known to be there.
+    """Put a photo into the input bucket, prepared if it needs that, in place of what is known to be there.
 
-    A put whose answer gets lost is not sent again unseen: each would be an upload of its own, and bought.
+    A put whose answer gets lost is not sent again unseen: each would be an upload of its own, and bought. Raises
+    Unreadable for a photo that can't be prepared.
     """
+    data = prepared(photo.path, photo.plan) if photo.plan else None
     there, tries = replaces, 0
     while True:
         try:
-            return _put(deployment, photo, there)
+            return _put(deployment, photo, data, there)
         except (ClientError, HTTPClientError) as error:
             tries += 1
             if tries == MOST_TRIES or (isinstance(error, ClientError) and status_of(error) not in _AGAIN):
@@ -247,17 +284,17 @@ def upload(deployment: Deployment, photo: Photo, replaces: Job | None = None) ->
         there = found.there
 
 
-def _put(deployment: Deployment, photo: Photo, replaces: Job | None) -> Job:
+def _put(deployment: Deployment, photo: Photo, data: bytes | None, replaces: Job | None) -> Job:
     bucket = deployment.settings.input_bucket
     condition: dict[str, Any] = {"IfMatch": f'"{replaces.etag}"'} if replaces else {"IfNoneMatch": "*"}
-    with photo.path.open("rb") as body:
+    with photo.path.open("rb") if data is None else io.BytesIO(data) as body:
         answer = deployment.s3_once.put_object(
             Bucket=bucket,
             Key=photo.key,
             Body=body,
             Metadata=photo.metadata,
             ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=photo.digests()[0],  # by which a bucket with a KMS key, too, tells what it has
+            ChecksumSHA256=digests(body)[0],  # by which a bucket with a KMS key, too, tells what it has
             **condition,
         )
     version_id = known_version(answer.get("VersionId"))
@@ -271,7 +308,8 @@ def _send(setting: CliContext, deployment: Deployment, missing: list[Submitted],
         begun[each.photo.key] = _begun(deployment, each)
 
     if missing:
-        with bar(setting.aside, "Uploading", len(missing)) as step:
+        with bar(setting.aside, "Uploading", len(missing)) as step, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as above
             side_by_side(begin, missing, step)
 
 
@@ -295,6 +333,13 @@ def _say_what_is_there(setting: CliContext, submitted: list[Submitted]) -> None:
         setting.remark(f"Failed before: {counted(there[Stage.FAILED], 'photo')}. `backdrop resume` tries them again.")
 
 
+def _say_what_it_replaces(setting: CliContext, submitted: list[Submitted]) -> None:
+    keys = [each.photo.key for each in submitted if each.there and each.job is None]
+    if keys:
+        names = ", ".join(keys[:MOST_NAMED]) + " …" * (len(keys) > MOST_NAMED)
+        setting.remark(f"In the bucket is something else under {counted(len(keys), 'key')}, to be replaced: {names}")
+
+
 def _waited(
     setting: CliContext, deployment: Deployment, submitted: list[Submitted], out: Path | None
 ) -> list[Submitted]:
@@ -304,8 +349,8 @@ def _waited(
 
         def fetched(record: Record) -> None:
             each = replace(by_id[record.id], record=record)
-            beside = out / each.photo.key if out else each.photo.path
             try:
+                beside = below(out, each.photo.key) if out else each.photo.path
                 by_id[record.id] = replace(each, results=tuple(fetch(deployment, record, beside)))
             except OSError as error:  # the others' results can still be had
                 by_id[record.id] = replace(each, trouble=str(error))
@@ -330,8 +375,14 @@ def _report(setting: CliContext, submitted: list[Submitted], found: Found, out: 
     uploaded = sum(each.is_new for each in submitted)
     bought = sum(float(each.record.cost_usd or 0) for each in submitted if each.is_new and each.record)
     results = [path for each in submitted for path in each.results]
-    wrong = list(filter(None, map(_trouble, submitted)))
-    lines = [f"{counted(uploaded, 'photo')} submitted, {len(submitted) - uploaded} were there."]
+    left_out = found.unreadable | {each.photo.path: each.unreadable for each in submitted if each.unreadable}
+    wrong = [f"Left out: {path}: {why}." for path, why in left_out.items()]
+    wrong += filter(None, map(_trouble, submitted))
+    plans = [each.photo.plan for each in submitted if each.is_new and each.photo.plan]
+    were_there = sum(each.job is not None and not each.is_new for each in submitted)
+    lines = [f"{counted(uploaded, 'photo')} submitted, {were_there} were there."]
+    if plans:
+        lines.append(f"{len(plans)} of {uploaded} prepared: {counted_reasons(plans)}.")
     if waited:
         lines.append(f"{counted(len(results), 'result')} {f'in {out}' if out else 'beside the photos'}.")
         lines.append(f"Bought: {dollars(bought)}.")
@@ -342,6 +393,8 @@ def _report(setting: CliContext, submitted: list[Submitted], found: Found, out: 
             "photos": [each.as_dict() for each in submitted],
             "submitted": uploaded,
             "cost_usd": round(bought, 4),
+            "prepared": len(plans),
+            "left_out": {str(path): why for path, why in left_out.items()},
             "left_alone": {why: list(map(str, paths)) for why, paths in found.left_alone.items()},
         },
         *lines,

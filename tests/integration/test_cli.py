@@ -52,11 +52,15 @@ def test_what_was_submitted_just_like_this_is_not_uploaded_again_and_anything_el
     assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 1
     red.write_bytes(picture_of("WEBP"))
     assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 1
-    red.write_bytes(red.read_bytes()[:-1] + b"x")  # as long as before
+    red.write_bytes(picture_of("JPEG"))
+    assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 1
+    other = red.read_bytes().replace(b"JFIF\0\1\1", b"JFIF\0\1\2")  # as long as before
+    assert other != red.read_bytes()
+    red.write_bytes(other)
     assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 1
     assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 0
     assert run("submit", "photos", "--prompt", "moss", "--n", 2, "--again")["submitted"] == 1
-    assert len(versions(world)) == 6
+    assert len(versions(world)) == 7
 
 
 def test_bytes_are_known_again_where_the_etag_is_no_md5(run: Run, world: Harness, red: Path) -> None:
