@@ -17,6 +17,7 @@ from importlib import util
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from greenlet import getcurrent
 
 from backdrop.events import EventPublisher
@@ -50,17 +51,20 @@ from tools.local_stack import ROOT
 UPLOADS_A_SECOND = 1000.0
 FUNCTION_SECONDS = 150.0
 MEAN_CALL_SECONDS = 12.0
+RETENTION_SECONDS = 14 * 86_400.0  # SQS keeps no message for longer
 
 
 class Counting(Metrics):
-    """No log lines; the bill counts the errors that nobody foresaw."""
+    """No log lines; the bill counts the AWS errors that were not expected."""
 
     def __init__(self, bill: Bill) -> None:
         super().__init__("backdrop")
         self._bill = bill
 
     def unforeseen(self) -> None:
-        """One more."""
+        """One more of AWS's; any other is a fault of the program or of the simulation, and ends it."""
+        if not isinstance(sys.exception(), BotoCoreError | ClientError):
+            raise
         self._bill.counts["unforeseen errors"] += 1
 
     def _publish(self, *_: Any, **__: Any) -> None:
@@ -139,7 +143,7 @@ class Play:
         """Until everything is done."""
         for number in range(self.uploads):
             self.time.at(START + number / UPLOADS_A_SECOND, partial(self.notify, number))
-        self.time.run()
+        self.time.run(until=START + RETENTION_SECONDS)
 
     def notify(self, number: int, tries: int = 0) -> None:
         """S3's event; Lambda keeps throttled ones and tries them again after 1 s to 5 min."""

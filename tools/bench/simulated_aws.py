@@ -144,6 +144,11 @@ class SimulatedS3:
             "LastModified": _Modified(),
         }
 
+    def head_object(self, **_: Any) -> dict[str, Any]:
+        """As S3's, of a photo; each stays what it was."""
+        self._read()
+        return {"VersionId": "1", "ETag": '"e"', "ContentLength": 2_000_000, "LastModified": _Modified()}
+
     def list_objects_v2(self, **_: Any) -> dict[str, Any]:
         """As S3's, of a key that has no result yet."""
         self._time.sleep(SECONDS["s3 read"])

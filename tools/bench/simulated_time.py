@@ -36,10 +36,12 @@ class SimulatedTime:
         self.at(self.now + seconds, getcurrent().switch)
         self._hub.switch()
 
-    def run(self) -> None:
-        """Until nothing is due any more."""
+    def run(self, until: float) -> None:
+        """Until nothing is due any more. Raises RuntimeError when something still is at `until`."""
         while self._due:
             when, _, what = heapq.heappop(self._due)
+            if when > until:
+                raise RuntimeError(f"something is still due after {(when - START) / 86_400:.1f} simulated days")
             self.now = max(self.now, when)
             what()
 
