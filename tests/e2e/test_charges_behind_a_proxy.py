@@ -73,5 +73,6 @@ def test_before_a_gateway_that_knows_no_keys_charges_never_pass_the_days_limit(
     assert len(charges) <= int(pace_item(shop)["images"]) == LIMIT
     assert len(shop.results()) == len(charges) - proxy.lost.total() > 0
     assert shop.dead_letters() == []
+    until("a message for each upload that waits", lambda: shop.waiting() == 40 - len(shop.results()), seconds=30)
 
     shop.sqs.purge_queue(QueueUrl=shop.stack.outputs["RetryQueueUrl"])  # its uploads would go on looking
