@@ -62,11 +62,11 @@ def test_inline_images_that_can_not_be_stored_are_asked_for_max_attempts_times(
 def test_a_call_is_not_repeated_when_the_gateway_may_have_forgotten_its_key(
     environment: pytest.MonkeyPatch, world: Harness, photo: bytes, route: str
 ) -> None:
-    """Its answer got lost, then the wallet was empty over a weekend."""
+    """Its answer got lost, then the wallet was empty for a day."""
     environment.setenv("GATEWAY_ROUTE", route)
     world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 402, "times": 0}])
     world.upload("a.jpg", photo, prompt="wood")
-    world.drain(seconds=49 * 3600, most=3000)
+    world.drain(seconds=24 * 3600, most=3000)
     world.gateway.settings(honours_idempotency_keys=False)
     world.gateway.faults([])
     world.drain(seconds=3 * 3600)
