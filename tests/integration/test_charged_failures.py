@@ -164,14 +164,15 @@ def test_row_71_under_park_every_other_failure_is_left_to_people(
     assert (world.charged(), len(world.gateway.calls())) == (1, 1)
 
 
+@pytest.mark.parametrize("n", [1, 2])
 def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, n: int
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1000")
     until_midnight(world, 80000)
     world.gateway.faults([{"kind": "status", "status": 503, "times": 0}])
     for number in range(12):
-        world.upload(f"{number}.jpg", photo, prompt="wood")
+        world.upload(f"{number}.jpg", photo, prompt="wood", n=str(n))
 
     world.drain(seconds=3600, most=5000)
 

@@ -9,9 +9,9 @@ A slot also reserves the images that the call may buy against DailyImageLimit, i
 A 429 moves everybody: nothing is called before `held_until`.
 
 The item: `next_slot`, `queue_tail`, `retry_tail`, `held_until`; `day`, `images` bought or reserved that day,
-`full_since`, `returned` (the slot whose images were given back last); `failures` in a row, since `failing_since`, the
-last of them `last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are
-epoch microseconds: 30,000 calls a minute are 2 ms apart.
+`full_since`, `returned` (the slot whose images were given back last); `failures` in a row, counted in images, since
+`failing_since`, the last of them `last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`,
+`probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
 import math
@@ -35,11 +35,12 @@ LEAD_SECONDS = 0.1  # what a look at the item and the CALLING write mostly take 
 MAX_INLINE_WAIT_SECONDS = 2.0  # a slot at most this far away is waited for in place
 LINE_SLACK = 1.02  # turns are this much further apart than slots, for those that need another one
 CONTENTION_BACKOFF_SECONDS = (2.0, 20.0)
-FAILURES_THAT_MEAN_DOWN = 10  # in a row; more at the highest paces
+FAILURES_THAT_MEAN_DOWN = 10  # in a row; more at the highest paces, fewer of several images
+MOST_FAILURES_A_CALL = 4  # one call alone may be unlucky: it takes three to pause
 SUSPECT_FAILURES = 3  # in a row; from the next on slots are further apart, so that fewer calls meet an outage
 SUSPECT_SECONDS = 2.0
 PROBE_SECONDS = (15, 30, 60)  # between the probes of a pause that cost nothing: an account fault, a 429
-OUTAGE_PROBE_SECONDS = (15, 30, 60, 120, 300)  # each may be charged, and uses up some of the day's images
+OUTAGE_PROBE_SECONDS = (15, 30, 60, 120, 300)  # for each image: it may be charged, and uses up one of the day's
 EARLY_PAUSE_SECONDS = 420.0
 EARLY_LOOK_SECONDS = (20.0, 40.0)
 LATE_LOOK_SECONDS = (600.0, 900.0)
@@ -163,8 +164,13 @@ class RateLimiter:
     def failed(self, slot: Slot, reason: str, probe_seconds: tuple[int, ...] = OUTAGE_PROBE_SECONDS) -> bool:
         """A call failed though the request was good; about ten in a row pause all calls. True during a pause."""
         self._update(
-            f"SET failures = if_not_exists(failures, :zero) + :one, {_DOWN}",
-            {":zero": 0, ":one": 1, ":why": reason, ":now": _units(self._clock.now())},
+            f"SET failures = if_not_exists(failures, :zero) + :count, {_DOWN}",
+            {
+                ":zero": 0,
+                ":count": min(max(slot.images, 1), MOST_FAILURES_A_CALL),
+                ":why": reason,
+                ":now": _units(self._clock.now()),
+            },
         )
         if slot.is_probe or self._seen.get("failures", 0) >= self._failures_that_mean_down:
             self.pause(slot, reason, probe_seconds)
@@ -176,6 +182,8 @@ class RateLimiter:
         values = {":why": reason, ":now": _units(now)}
         if slot.is_probe:
             seconds = probe_seconds[min(self._seen.get("probe_step", 0), len(probe_seconds) - 1)]
+            if probe_seconds is OUTAGE_PROBE_SECONDS:
+                seconds *= max(slot.images, 1)
             self._update(
                 f"SET probe_at = :at, pause_reason = :why, {_DOWN}",
                 {**values, ":at": _units(now + seconds)},
@@ -263,7 +271,7 @@ class RateLimiter:
             raise self._paused(now)
         step = self._seen.get("probe_step", 0) + 1
         # Should this worker die, the next probe comes after this time; else its outcome says when.
-        seconds = OUTAGE_PROBE_SECONDS[min(step, len(OUTAGE_PROBE_SECONDS) - 1)]
+        seconds = OUTAGE_PROBE_SECONDS[min(step, len(OUTAGE_PROBE_SECONDS) - 1)] * max(images, 1)
         won = self._update(
             "SET probe_at = :next, probe_step = :step, images = images + :n",
             {**values, ":next": _units(now + seconds), ":step": step, ":seen": probe_at},
