@@ -583,7 +583,7 @@ def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
     pace = world.app.pace
     real = pace.failed
 
-    def hiccup(*_: Any) -> bool:
+    def hiccup(*_: Any, **__: Any) -> bool:
         monkeypatch.setattr(pace, "failed", real)
         raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem")
 
@@ -600,7 +600,7 @@ def test_failures_with_successes_between_them_are_not_ten_in_a_row(world: Harnes
     keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), 30_000, 0)
     failing, working, paused = keeper.take(1, 0.0), keeper.take(1, 0.0), []
     for _ in range(15):
-        paused.append(keeper.failed(failing, "503"))
+        paused.append(keeper.failed(failing, "503", may_be_charged=True))
         keeper.succeeded(working)
         failing, working = keeper.take(1, 0.0), keeper.take(1, 0.0)
 
@@ -662,7 +662,7 @@ def test_who_has_had_a_turn_does_not_stand_behind_everybody_again(world: Harness
 def test_a_probe_waits_as_long_as_a_429_asks(world: Harness, photo: bytes) -> None:
     keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), 60, 0)
     slot = keeper.take(1, 0.0)
-    keeper.pause(slot, "429")
+    keeper.pause(slot, "429", may_be_charged=False)
     keeper.back_off(600)
     world.advance(100)
 

@@ -23,6 +23,14 @@ def test_slots_are_handed_out_one_at_a_time_at_the_pace(world: Harness) -> None:
     assert 0.5 <= third.at - second.at < 0.6
 
 
+def test_calls_that_were_not_charged_pause_after_ten_however_many_images_each_asked_for(world: Harness) -> None:
+    keeper = pace(world)
+    slot = keeper.take(8, 0.0)
+    paused = [keeper.failed(slot, "429", may_be_charged=False) for _ in range(10)]
+
+    assert paused == [False] * 9 + [True]
+
+
 def test_workers_share_one_pace(world: Harness) -> None:
     keepers = [pace(world, rpm=1200) for _ in range(8)]
 
@@ -120,7 +128,7 @@ def test_during_a_pause_uploads_look_again_within_a_minute_and_later_every_quart
 def test_a_pause_lets_single_probes_through(world: Harness, photo: bytes) -> None:
     keeper, other = pace(world), pace(world)
     slot = keeper.take(1, 0.0)
-    keeper.pause(slot, "402")
+    keeper.pause(slot, "402", may_be_charged=False)
     world.advance(20)
 
     assert keeper.take(1, 0.0).is_probe

@@ -39,7 +39,7 @@ from backdrop.errors import (
 from backdrop.inspection import fingerprint, inspect
 from backdrop.log import logger
 from backdrop.queues import THROTTLED_SECONDS, backoff
-from backdrop.rate_limiter import PROBE_SECONDS, Slot
+from backdrop.rate_limiter import Slot
 from backdrop.storage import LINK_SECONDS
 from backdrop.upload import Call, Order, Purchase, Record
 
@@ -213,13 +213,13 @@ def _tell_pace(attempt: ClaimedUpload, call: FailedCall, slot: Slot) -> bool:
             pace.answered(slot)
         elif isinstance(error, AccountFault):
             if forbidden_responses_of(call) < MAX_FORBIDDEN_RESPONSES:
-                pace.pause(slot, reason)
+                pace.pause(slot, reason, may_be_charged=False)
             return True
         elif isinstance(error, GatewayBusy) and error.status == 429:
             pace.back_off(error.retry_after or RATE_LIMIT_SECONDS)
-            return pace.failed(slot, reason, PROBE_SECONDS)
+            return pace.failed(slot, reason, may_be_charged=False)
         else:
-            return pace.failed(slot, reason)
+            return pace.failed(slot, reason, may_be_charged=True)
     return False
 
 

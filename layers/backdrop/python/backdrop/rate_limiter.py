@@ -161,29 +161,27 @@ class RateLimiter:
         )
         self._update("SET queue_tail = :until", {":until": until}, "queue_tail < :until")
 
-    def failed(self, slot: Slot, reason: str, probe_seconds: tuple[int, ...] = OUTAGE_PROBE_SECONDS) -> bool:
+    def failed(self, slot: Slot, reason: str, *, may_be_charged: bool) -> bool:
         """A call failed though the request was good; about ten in a row pause all calls. True during a pause."""
         self._update(
             f"SET failures = if_not_exists(failures, :zero) + :count, {_DOWN}",
             {
                 ":zero": 0,
-                ":count": min(max(slot.images, 1), MOST_FAILURES_A_CALL),
+                ":count": min(max(slot.images, 1), MOST_FAILURES_A_CALL) if may_be_charged else 1,
                 ":why": reason,
                 ":now": _units(self._clock.now()),
             },
         )
         if slot.is_probe or self._seen.get("failures", 0) >= self._failures_that_mean_down:
-            self.pause(slot, reason, probe_seconds)
+            self.pause(slot, reason, may_be_charged=may_be_charged)
         return "paused_since" in self._seen
 
-    def pause(self, slot: Slot, reason: str, probe_seconds: tuple[int, ...] = PROBE_SECONDS) -> None:
-        """Stop all calls but single probes, `probe_seconds` apart, until one succeeds."""
+    def pause(self, slot: Slot, reason: str, *, may_be_charged: bool) -> None:
+        """Stop all calls but single probes until one succeeds; those that may be charged come less often."""
         now = self._clock.now()
         values = {":why": reason, ":now": _units(now)}
         if slot.is_probe:
-            seconds = probe_seconds[min(self._seen.get("probe_step", 0), len(probe_seconds) - 1)]
-            if probe_seconds is OUTAGE_PROBE_SECONDS:
-                seconds *= max(slot.images, 1)
+            seconds = _until_next_probe(self._seen.get("probe_step", 0), slot.images, may_be_charged)
             self._update(
                 f"SET probe_at = :at, pause_reason = :why, {_DOWN}",
                 {**values, ":at": _units(now + seconds)},
@@ -192,7 +190,7 @@ class RateLimiter:
         else:
             self._update(
                 f"SET paused_since = :now, pause_reason = :why, probe_at = :at, probe_step = :zero, {_DOWN}",
-                {**values, ":at": _units(now + probe_seconds[0]), ":zero": 0},
+                {**values, ":at": _units(now + PROBE_SECONDS[0]), ":zero": 0},
                 "attribute_not_exists(paused_since)",
             )
 
@@ -271,7 +269,7 @@ class RateLimiter:
             raise self._paused(now)
         step = self._seen.get("probe_step", 0) + 1
         # Should this worker die, the next probe comes after this time; else its outcome says when.
-        seconds = OUTAGE_PROBE_SECONDS[min(step, len(OUTAGE_PROBE_SECONDS) - 1)] * max(images, 1)
+        seconds = _until_next_probe(step, images, may_be_charged=True)
         won = self._update(
             "SET probe_at = :next, probe_step = :step, images = images + :n",
             {**values, ":next": _units(now + seconds), ":step": step, ":seen": probe_at},
@@ -365,6 +363,12 @@ _KEY: dict[str, Any] = {"id": {"S": PACE_ID}}
 _DOWN = "last_failure = :why, failing_since = if_not_exists(failing_since, :now)"
 _UP = "failures = :zero REMOVE failing_since, last_failure"
 """Parts of update expressions: calls fail, and, to be put at the end, the gateway answers."""
+
+
+def _until_next_probe(step: int, images: int, may_be_charged: bool) -> int:
+    """Seconds, after a probe of so many images that was the `step`th, from 0."""
+    steps = OUTAGE_PROBE_SECONDS if may_be_charged else PROBE_SECONDS
+    return steps[min(step, len(steps) - 1)] * (max(images, 1) if may_be_charged else 1)
 
 
 def _line(queue_position: float) -> str:
