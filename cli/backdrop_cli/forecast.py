@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from backdrop.clock import utc_day
-from backdrop.gateway import ORIGIN_NOT_REACHED, plain_name, says_no_money
+from backdrop.gateway_errors import ORIGIN_NOT_REACHED, plain_name, says_no_money
 from backdrop.rate_limiter import HEADROOM, PACE_ID
 from backdrop.settings import Settings
 from backdrop_cli.deployment import Deployment

@@ -24,7 +24,8 @@ from backdrop.errors import (
     NoImage,
     OutcomeUnknown,
 )
-from backdrop.gateway import Answer, Gateway, retry_after
+from backdrop.gateway import Answer, Gateway
+from backdrop.gateway_errors import retry_after
 from backdrop.request import Request
 from backdrop.settings import Route, Settings
 from backdrop.upload import Call

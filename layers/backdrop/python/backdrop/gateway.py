@@ -1,15 +1,11 @@
-"""The AI gateway's images API: requests, answers and what each status means for the upload and the wallet."""
+"""The AI gateway's images API: the requests that are sent, and what a good answer brings."""
 
 import hashlib
 import json
-import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,62 +13,15 @@ import httpx
 
 from backdrop import answers, http_client, images
 from backdrop.answers import MAX_ANSWER_BYTES
-from backdrop.errors import (
-    AccountFault,
-    BadRequestError,
-    CallFailed,
-    FailureFacts,
-    GatewayBusy,
-    GatewayError,
-    KeyThrottled,
-    NeverSent,
-    NoImage,
-    OutcomeUnknown,
-)
+from backdrop.errors import KeyThrottled, NeverSent, NoImage, OutcomeUnknown
+from backdrop.gateway_errors import error_of
+from backdrop.gateway_words import detail, error_object, opaque
 from backdrop.request import Request
 from backdrop.settings import Settings
 from backdrop.upload import Call
 
-RETRY_AFTER_SECONDS = (1.0, 900.0)  # what is asked for is clamped to this
-MAX_ERROR_BYTES = 2**16
 MAX_KEPT_BYTES = 2**16  # of an answer without an image; a ledger item holds 400 KB
 _MAX_CENTS = 100_000  # more is no price
-ORIGIN_NOT_REACHED = {521, 522, 523, 525, 526, 529, 530}
-"""A proxy says that no connection to the gateway was made, or that it turns calls away.
-
-https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
-"""
-_ACCOUNT_FAULTS = {401, 402, 403, 404}
-_NO_MONEY = {
-    "billinghardlimitreached",
-    "insufficientcredits",
-    "insufficientquota",
-    "insufficientbalance",
-    "insufficientfunds",
-    "creditbalancetoolow",
-    "outofcredits",
-    "paymentrequired",
-    "budgetexceeded",
-    "spendcapexceeded",
-    "billingnotactive",
-    "exceededcurrentquotaerror",
-    "accountoverdueerror",
-    "arrearage",
-}
-"""Codes and types of errors that say that the account has no money, in letters and digits only; with any 4xx."""
-_PHOTO_NOT_FETCHED = {
-    "filedownloaderror",
-    "imagedownloadfailed",
-    "imagedownloaderror",
-    "imagefetchfailed",
-    "imagefetcherror",
-    "failedtodownloadimage",
-    "invalidimageurl",
-    "imageurlunreachable",
-}
-"""Codes and types that say that the gateway could not download the photo from its link."""
-_QUOTE_CHARACTERS = 12  # a message that repeats this many characters of the prompt quotes it
-_SEARCHED_CHARACTERS = 2000  # the search takes time by their square
 _NEVER = 2.0**40  # epoch seconds
 PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
 
@@ -138,7 +87,7 @@ class Gateway:
                 key = fresh_key
                 response = self._post(call, fields, upload, key, max(1.0, ends_at - time.monotonic()))
         if not 200 <= response.status < 300:
-            raise _error(response, fields["prompt"], key)
+            raise error_of(response, fields["prompt"], key)
         return self._answer(response, call, key)
 
     def _post(
@@ -168,7 +117,7 @@ class Gateway:
 
     def _answer(self, response: http_client.Response, call: Call, key: str) -> Answer:
         fields = json.loads(call.body)
-        request_id = _opaque(response.headers.get("x-request-id", ""))
+        request_id = opaque(response.headers.get("x-request-id", ""))
         base = urlsplit(self._settings.gateway_base_url)
         body, what = response.body, "no image"
         found: tuple[str | bytes, ...] = ()
@@ -186,7 +135,7 @@ class Gateway:
             inline = tuple(image if isinstance(image, bytes) else b"" for image in found)
             cost = self._cost(response, fields["n"])
             return Answer(links if any(links) else (), inline if any(inline) else (), request_id, cost)
-        said = _detail(_error_object(body), fields["prompt"], key)
+        said = detail(error_object(body), fields["prompt"], key)
         message = f"status {response.status} with {what} (request {request_id}){said}"
         if response.status != 200:  # accepted for later, perhaps: nobody can say what was charged
             raise OutcomeUnknown(message)
@@ -202,116 +151,6 @@ class Gateway:
         return self._settings.price_per_image_usd * n
 
 
-def retry_after(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds to wait from a Retry-After header, as seconds or an HTTP date, clamped; None when absent or garbage."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(header)
-        except (ValueError, OverflowError):
-            return None
-        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - (now or datetime.now(UTC))).total_seconds()
-    if not math.isfinite(seconds):
-        return None
-    least, most = RETRY_AFTER_SECONDS
-    return min(max(seconds, least), most)
-
-
 def is_key(text: str) -> bool:
     """Whether it can be a key at all: what goes into a header."""
     return bool(text) and text.isascii() and text.isprintable()
-
-
-def _error(response: http_client.Response, prompt: str, key: str) -> GatewayError:
-    status = response.status
-    said = _error_object(response.body)
-    message = f"the gateway answered {status}{_detail(said, prompt, key)}"
-    codes = [str(said.get(name) or "") for name in ("code", "type")]
-    names = set(map(plain_name, codes))
-    code = _told_code(codes, prompt, key)
-    wait = retry_after(response.headers.get("retry-after"))
-    if status in _ACCOUNT_FAULTS or (400 <= status < 500 and names & _NO_MONEY):
-        return AccountFault(status, message, code)
-    if status == 429 or status in ORIGIN_NOT_REACHED:
-        return GatewayBusy(status, message, code, wait)
-    if status == 408 or 500 <= status < 600:
-        request_id = _opaque(response.headers.get("x-request-id", ""))
-        return CallFailed(
-            status,
-            message,
-            code,
-            FailureFacts(wait, request_id, _is_replayed(response.headers), bool(said.get("message"))),
-        )
-    if 400 <= status < 500:
-        return BadRequestError(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
-    # Redirected: nobody can say what was charged.
-    return OutcomeUnknown(message)
-
-
-def says_no_money(code: str) -> bool:
-    """Whether a gateway's code or type of an error says that the account has no money."""
-    return plain_name(code) in _NO_MONEY
-
-
-def plain_name(code: str) -> str:
-    """A gateway's code or type in small letters and digits only: each writes them its own way."""
-    return re.sub(r"[^a-z0-9]", "", code[:100].lower())
-
-
-def _is_replayed(headers: httpx.Headers) -> bool:
-    """Whether a header such as `Idempotent-Replayed: true` says that this is the stored answer to an earlier call."""
-    return any(
-        "idempoten" in name and "replay" in name and value.strip().lower() not in ("", "false", "0", "no")
-        for name, value in headers.items()
-    )
-
-
-def _error_object(body: bytes) -> dict[str, Any]:
-    """The `error` object of the documented body, or a body that is such an object itself; empty for anything else."""
-    if len(body) > MAX_ERROR_BYTES:
-        return {}
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
-    if isinstance(error, str):  # not the documented form, and so not under its name
-        return {"detail": error}
-    return error if isinstance(error, dict) else {}
-
-
-def _told_code(codes: list[str], prompt: str, key: str) -> str:
-    """Of the gateway's code and type for an error the one that says most, as far as it may be told; else nothing."""
-    for code in filter(says_no_money, codes):
-        return "_".join(re.findall(r"[A-Za-z0-9]+", code))  # a word of ours, whatever is between its letters
-    return _safe_code(next(filter(None, codes), ""), prompt, key)
-
-
-def _safe_code(code: str, prompt: str, key: str) -> str:
-    """The gateway's code for an error, if it is a plain word that gives nothing away; else nothing."""
-    is_plain = re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", code, re.ASCII)
-    return code if is_plain and code not in key and _words(code) not in _words(prompt) else ""
-
-
-def _detail(error: dict[str, Any], prompt: str, key: str) -> str:
-    """The gateway's own words as far as they are safe to log: no key, no link, nothing that quotes the prompt."""
-    said = [str(error.get(name) or "") for name in ("type", "code", "message", "detail")]
-    prompt = _words(prompt)
-    quotes = {prompt[i : i + _QUOTE_CHARACTERS] for i in range(max(1, len(prompt) - _QUOTE_CHARACTERS + 1))}
-    kept = [part for part in said if part and not any(quote in _words(part) for quote in quotes)]
-    said_safely = " / ".join(kept).replace(key, "[…]")[:_SEARCHED_CHARACTERS]
-    text = re.sub(r"\S*[?&=%@]\S*|\w+://\S+|Bearer \S+|sk-\S+", "[…]", said_safely)
-    return f": {text[:300]}" if text else ""
-
-
-def _words(text: str) -> str:
-    """What it says, however it is written."""
-    return " ".join(re.split(r"[\W_]+", text.casefold())).strip()
-
-
-def _opaque(text: str) -> str:
-    """Untrusted text as an identifier: printable ASCII, not long."""
-    return re.sub(r"[^!-~]", "", text)[:100]
