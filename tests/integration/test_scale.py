@@ -6,7 +6,7 @@ import pytest
 
 from backdrop.log import logger
 from tools.bench.scale import HOUR, Scenario, played
-from tools.bench.simulated_aws import NEW_TABLE_UNITS_A_SECOND, Trouble
+from tools.simulation.simulated_aws import NEW_TABLE_UNITS_A_SECOND, Trouble
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 from backdrop.clock import Clock
 from backdrop.errors import NoSlotFree, Postponed
 from backdrop.rate_limiter import RateLimiter, Slot
-from tools.bench.simulated_table import SimulatedTable
+from tools.simulation.simulated_table import SimulatedTable
 
 UPLOADS = 10_000
 RPM = 600

@@ -31,7 +31,8 @@ from backdrop.services import Services
 from backdrop.settings import Settings
 from backdrop.storage import Storage
 from tools.bench.money import costs
-from tools.bench.simulated_aws import (
+from tools.local_stack import ROOT
+from tools.simulation.simulated_aws import (
     CONCURRENT_EXECUTIONS,
     TABLE_UNITS_A_SECOND,
     Bill,
@@ -45,8 +46,7 @@ from tools.bench.simulated_aws import (
     Trouble,
     upload,
 )
-from tools.bench.simulated_time import START, SimulatedClock, SimulatedTime
-from tools.local_stack import ROOT
+from tools.simulation.simulated_time import START, SimulatedClock, SimulatedTime
 
 UPLOADS_A_SECOND = 1000.0
 FUNCTION_SECONDS = 150.0

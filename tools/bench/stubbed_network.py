@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
-from tools.bench.simulated_table import SimulatedTable
+from tools.simulation.simulated_table import SimulatedTable
 
 STUBBED_ENVIRONMENT = {"AWS_ENDPOINT_URL": "", "GATEWAY_BASE_URL": "https://gateway.test/v1"}
 """What to change in a function's environment to have it played with."""

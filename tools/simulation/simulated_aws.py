@@ -17,8 +17,8 @@ from backdrop.errors import AccountFault, CallFailed, FailureFacts, GatewayBusy
 from backdrop.gateway import Answer, Gateway
 from backdrop.settings import Settings
 from backdrop.upload import Job
-from tools.bench.simulated_table import SimulatedTable, write_units
-from tools.bench.simulated_time import SimulatedTime
+from tools.simulation.simulated_table import SimulatedTable, write_units
+from tools.simulation.simulated_time import SimulatedTime
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(12 * 80) + b"\0\0\0\0IEND\xae\x42\x60\x82"  # its end is looked for
 JPEG = b"\xff\xd8\xff" + bytes(29)

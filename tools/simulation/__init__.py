@@ -1,0 +1,1 @@
+"""A simulated AWS and gateway on simulated time, for the real handlers: what benchmarks and tests play."""
