@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 from rich.text import Text
 
 from backdrop.gateway import PATHS, is_key
-from backdrop.upload import Record, State
+from backdrop.states import State
+from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import fetch, follow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from backdrop.events_in import from_message
-from backdrop.upload import Job
+from backdrop.job import Job
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.forecast import in_words, offer
 from backdrop_cli.options import CliContext, common, spending

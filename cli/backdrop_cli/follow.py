@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
+from backdrop.job import Job
 from backdrop.storage import RESULT_SUFFIX
-from backdrop.upload import Job, Record
+from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, pace_now
 from backdrop_cli.uploads import records_of

@@ -15,9 +15,10 @@ from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
 from backdrop.errors import PermanentFailure
+from backdrop.job import Job, has_dot_segment
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
-from backdrop.upload import Job, Record, has_dot_segment
+from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext, common
 from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for

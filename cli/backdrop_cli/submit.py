@@ -16,10 +16,12 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from backdrop.aws_errors import status_of
 from backdrop.errors import PermanentFailure
+from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.reconcile import enqueue
 from backdrop.request import MAX_IMAGES
+from backdrop.states import State
 from backdrop.storage import identity
-from backdrop.upload import PROMPT_FILE, Job, Record, State, known_version
+from backdrop.upload import Record
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import below, fetch, follow

@@ -9,8 +9,10 @@ import click
 
 from backdrop.errors import PermanentFailure, Superseded
 from backdrop.inspection import fingerprint, inspect
+from backdrop.job import Job
+from backdrop.states import State
 from backdrop.storage import Listed
-from backdrop.upload import Job, Record, State
+from backdrop.upload import Record
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.forecast import PaceNow
 

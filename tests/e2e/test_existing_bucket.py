@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from backdrop.upload import Job
+from backdrop.job import Job
 from tests.e2e.deployed import Deployed, Mailbox, another
 from tests.integration.harness import eventbridge_event
 from tools.local_stack import until

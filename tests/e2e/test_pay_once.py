@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backdrop.upload import Job
+from backdrop.job import Job
 from tests.e2e.deployed import Deployed
 from tests.integration.harness import s3_event
 from tools.local_stack import LocalStack, until

@@ -22,8 +22,9 @@ from moto.backends import get_backend
 
 from backdrop import bootstrap
 from backdrop.clock import Clock
+from backdrop.job import Job
 from backdrop.services import Services
-from backdrop.upload import Job, Record
+from backdrop.upload import Record
 from tools.stand_in_gateway.server import GatewayControl
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,9 @@ from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 from moto.backends import get_backend
 
+from backdrop.job import Job
 from backdrop.settings import Settings
-from backdrop.upload import Job, State
+from backdrop.states import State
 from backdrop_cli import submit as submit_module
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment

@@ -7,7 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.errors import NotConfigured
-from backdrop.upload import Job, State
+from backdrop.job import Job
+from backdrop.states import State
 from tests.integration.harness import INPUT, OUTPUT, Harness, Killed, envelope, eventbridge_event
 from tests.integration.test_reconcile import run as reconcile
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from backdrop.upload import Job
+from backdrop.job import Job
 from tests.integration.harness import INPUT, Harness, s3_event
 
 

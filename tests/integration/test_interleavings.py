@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from backdrop.errors import DailyLimitReached, NoSlotFree, Paused, ResultUnreachable, ResultUnusable
+from backdrop.job import Job
 from backdrop.rate_limiter import RateLimiter
-from backdrop.upload import Job
 from tests.integration.harness import INPUT, ROOT, TABLE, Harness, Killed, MovedClock, envelope, s3_event
 from tests.integration.test_pay_once import LedgerFault
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 from botocore.exceptions import ClientError
 
+from backdrop.job import Job
 from backdrop.prompts import REMEMBERED_SECONDS
-from backdrop.upload import Job
 from tests.integration.conftest import Run
 from tests.integration.harness import INPUT, Harness, Killed, envelope, eventbridge_event
 from tests.integration.test_reconcile import run as reconcile

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backdrop.upload import Job
+from backdrop.job import Job
 from tests.integration.conftest import Run
 from tests.integration.harness import INPUT, OUTPUT, Harness
 from tests.integration.test_reconcile import run as reconcile

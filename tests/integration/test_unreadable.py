@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backdrop.upload import Job
+from backdrop.job import Job
 from tests.integration.aws_faults import about, refusing
 from tests.integration.harness import INPUT, Harness
 

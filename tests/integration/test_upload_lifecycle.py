@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from backdrop.upload import Job
+from backdrop.job import Job
 from tests.integration.harness import INPUT, OUTPUT, ROOT, Harness
 
 PictureOf = Callable[[str], bytes]

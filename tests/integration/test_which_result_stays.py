@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from backdrop.upload import Job
+from backdrop.job import Job
 from tests.integration.harness import INPUT, OUTPUT, Harness, eventbridge_event
 
 BEFORE_SECONDS = 60.0  # how much earlier a multipart upload was begun than completed

@@ -10,7 +10,7 @@ import click
 import pytest
 from cfnlint.decode.cfn_yaml import load as load_yaml
 
-from backdrop.upload import State
+from backdrop.states import State
 from backdrop_cli.commands import cli
 from backdrop_cli.failures import ADVICE
 from tools.command_line_page import PAGE, explained, with_help

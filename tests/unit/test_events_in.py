@@ -8,8 +8,9 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from backdrop.call import Purchase
 from backdrop.events_in import Decoded, from_event, from_message
-from backdrop.upload import Job, Purchase, has_dot_segment
+from backdrop.job import Job, has_dot_segment
 
 BUCKET = "photos-in"
 JOB = Job(BUCKET, "shoes/red.jpg", version_id="v1", etag="e1", size=1000)

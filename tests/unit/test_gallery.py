@@ -15,9 +15,11 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from click.testing import CliRunner
 from moto import mock_aws
 
+from backdrop.job import Job
 from backdrop.settings import Settings
+from backdrop.states import State
 from backdrop.storage import Listed
-from backdrop.upload import Job, Record, State
+from backdrop.upload import Record
 from backdrop_cli import gallery
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.gallery import GalleryBuilder, failure_of, prompt_of

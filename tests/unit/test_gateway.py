@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from backdrop.call import Call
 from backdrop.errors import (
     AccountFault,
     BadRequestError,
@@ -28,7 +29,6 @@ from backdrop.gateway import Answer, Gateway
 from backdrop.gateway_errors import retry_after
 from backdrop.request import Request
 from backdrop.settings import Route, Settings
-from backdrop.upload import Call
 
 KEY = "gw_live_7f3a9c51"
 SIGNATURE = "5f1e0c0ffee"

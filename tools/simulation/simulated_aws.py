@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from backdrop.clock import utc_day
 from backdrop.errors import AccountFault, CallFailed, FailureFacts, GatewayBusy
 from backdrop.gateway import Answer, Gateway
+from backdrop.job import Job
 from backdrop.settings import Settings
-from backdrop.upload import Job
 from tools.simulation.simulated_table import SimulatedTable, write_units
 from tools.simulation.simulated_time import SimulatedTime
 

@@ -6,11 +6,13 @@ from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backdrop.call import Purchase
 from backdrop.errors import PermanentFailure, Postponed
+from backdrop.job import Job
 from backdrop.log import logger
 from backdrop.rate_limiter import Slot
 from backdrop.services import Services
-from backdrop.upload import Job, Purchase, Record
+from backdrop.upload import Record
 
 STORING_SECONDS = 10.0  # kept free after a gateway call for writing PAID and, mostly, for storing the result
 UNRECORDED_SECONDS = 15.0

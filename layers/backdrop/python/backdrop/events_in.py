@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote_plus
 
-from backdrop.upload import Job, Purchase, known_version
+from backdrop.call import Purchase
+from backdrop.job import Job, known_version
 
 
 @dataclass(frozen=True)

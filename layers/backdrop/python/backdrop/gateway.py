@@ -13,12 +13,12 @@ import httpx
 
 from backdrop import answers, http_client, images
 from backdrop.answers import MAX_ANSWER_BYTES
+from backdrop.call import Call
 from backdrop.errors import KeyThrottled, NeverSent, NoImage, OutcomeUnknown
 from backdrop.gateway_errors import error_of
 from backdrop.gateway_words import detail, error_object, opaque
 from backdrop.request import Request
 from backdrop.settings import Settings
-from backdrop.upload import Call
 
 MAX_KEPT_BYTES = 2**16  # of an answer without an image; a ledger item holds 400 KB
 _MAX_CENTS = 100_000  # more is no price

@@ -5,11 +5,11 @@ import json
 from dataclasses import asdict, replace
 
 from backdrop.errors import PermanentFailure
+from backdrop.job import Job
 from backdrop.prompts import FolderPrompts
 from backdrop.request import Request, check_segments, read_request
 from backdrop.settings import Settings
 from backdrop.storage import Storage, Upload
-from backdrop.upload import Job
 
 
 def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
+from backdrop.call import Call, Purchase
 from backdrop.clock import Clock
 from backdrop.errors import Postponed, Throttled
-from backdrop.upload import Call, Job, Purchase, Record, State
+from backdrop.job import Job
+from backdrop.states import State
+from backdrop.upload import Record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from backdrop.aws_errors import in_short, is_throttled
+from backdrop.call import Purchase
 from backdrop.claimed_upload import ClaimedUpload, FailedForGood, HandedOff, best_effort
 from backdrop.clock import iso_time
 from backdrop.delivery import LINK_LIFE_SECONDS, store
 from backdrop.errors import PermanentFailure, Postponed, Superseded, Unchanged, Unreadable
 from backdrop.events_in import Malformed
+from backdrop.job import Job
 from backdrop.log import logger
 from backdrop.purchase import buy, replay
 from backdrop.services import Services
+from backdrop.states import State
 from backdrop.storage import EncodedKey
-from backdrop.upload import Job, Purchase, Record, State
+from backdrop.upload import Record
 
 KEY_PATIENCE_SECONDS = 180.0  # since the first look; grants and the states of KMS keys take minutes to be known
 KEY_RETRY_SECONDS = 30.0

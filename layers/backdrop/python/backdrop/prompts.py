@@ -5,9 +5,9 @@ from unicodedata import normalize
 
 from backdrop.clock import Clock
 from backdrop.errors import PermanentFailure
+from backdrop.job import PROMPT_FILE
 from backdrop.request import MAX_PROMPT_CHARACTERS, check_prompt, clean_prompt
 from backdrop.storage import Storage
-from backdrop.upload import PROMPT_FILE
 
 REMEMBERED_SECONDS = 60.0
 MOST_REMEMBERED = 500  # of up to MAX_FILE_BYTES each: the most is 5 MB

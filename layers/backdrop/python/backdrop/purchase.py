@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backdrop.call import Call, Order, Purchase
 from backdrop.call_failures import (
     MAX_FORBIDDEN_RESPONSES,
     FailedCall,
@@ -41,7 +42,7 @@ from backdrop.log import logger
 from backdrop.queues import THROTTLED_SECONDS, backoff
 from backdrop.rate_limiter import Slot
 from backdrop.storage import LINK_SECONDS
-from backdrop.upload import Call, Order, Purchase, Record
+from backdrop.upload import Record
 
 RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't say how long
 KEY_LIFE_SECONDS = 23 * 3600.0  # for so long a gateway is trusted to know a key again; none says for how long it does

@@ -5,9 +5,10 @@ import random
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from backdrop.call import Purchase
 from backdrop.errors import Reason
 from backdrop.events_in import Malformed
-from backdrop.upload import Job, Purchase
+from backdrop.job import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

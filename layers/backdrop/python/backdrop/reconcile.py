@@ -10,11 +10,12 @@ from botocore.exceptions import ClientError
 from backdrop.aws_errors import in_short, is_throttled
 from backdrop.clock import Clock
 from backdrop.errors import Postponed, Throttled
+from backdrop.job import Job
 from backdrop.ledger import Ledger
 from backdrop.log import logger
 from backdrop.queues import Queues
 from backdrop.services import Services
-from backdrop.upload import Job, State
+from backdrop.states import State
 
 YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
 OLDEST_SECONDS = 24 * 3600.0

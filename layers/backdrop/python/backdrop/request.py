@@ -9,7 +9,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 
 from backdrop.errors import PermanentFailure
-from backdrop.upload import PROMPT_FILE, has_dot_segment
+from backdrop.job import PROMPT_FILE, has_dot_segment
 
 MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a prompt from elsewhere may be longer
 MAX_IMAGES = 8

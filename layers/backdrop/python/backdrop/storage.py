@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 from backdrop.aws_errors import ARCHIVED, Kind, code_of, is_refused_by_kms_key, kind_of, status_of
 from backdrop.errors import CurrentResults, PermanentFailure, Superseded, Unreadable
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, ImageType, sniff
+from backdrop.job import Job, has_dot_segment, known_version
 from backdrop.request import MAX_IMAGES
-from backdrop.upload import Job, Record, has_dot_segment, known_version
+from backdrop.upload import Record
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,143 +1,25 @@
-"""One upload: what it is, what the ledger holds of it, and the ways from one state to the next.
+"""What the ledger holds of one upload, and its moves from one state to the next.
 
-    CLAIMED ──► CALLING ──► PAID ──► DONE
-       ▲         │   ▲        │
-       │         ▼   │        │ inline images that a crash swallowed
-       └──────  UNKNOWN ◄─────┘          aside: REJECTED   SUPERSEDED   UNCHANGED
-
-CALLING is written before a call is sent and PAID before anything else happens to its answer, so a crash at any point
-leaves enough to go on without paying again. UNKNOWN may have been charged: only the same call, with its idempotency key
-and body, goes on from there. A new key follows only from CLAIMED.
-
-Nothing here reads or writes anything; everything else speaks of an upload in these types.
+Nothing here reads or writes anything; everything else speaks of an upload in these types. `job` says which
+upload is meant, `call` what is sent and bought, `states` what may follow what.
 """
 
-import hashlib
-import json
-import re
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from typing import Any
 
+from backdrop.call import Call, Order
 from backdrop.clock import iso_time
 from backdrop.errors import CurrentResults, PermanentFailure, Reason
+from backdrop.states import NEXT, ImpossibleMove, State
 
 HISTORY_LENGTH = 20
 STUCK_SECONDS = 600.0
 """An upload this long past its time is stuck: its message is lost."""
-PROMPT_FILE = "prompt.txt"
-"""Base name of the objects that hold a prompt for the photos of their folder."""
-_NO_PHOTO = re.compile(
-    rf"|{re.escape(PROMPT_FILE)}|\.DS_Store|\._.*|~\$.*|(?i:thumbs\.db|desktop\.ini)",
-    re.DOTALL,
-)
-"""Base names of folder markers, of prompts, and of what macOS, Windows and Office leave behind in folders."""
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """What a gateway call bought. In a job only when the ledger could not be written."""
-
-    idempotency_key: str
-    links: tuple[str, ...]
-    inline: bool
-    request_id: str
-    cost_usd: str
-    paid_at: float
-    """Epoch seconds."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One upload. `version_id` is None where the bucket keeps no versions or the event named none."""
-
-    bucket: str
-    key: str
-    version_id: str | None = None
-    etag: str | None = None
-    size: int | None = None
-    """Bytes."""
-    modified: int | None = None
-    """When it was written, in epoch seconds; known, and part of its identity, where the bucket keeps no versions."""
-    failed_at: str | None = None
-    """Of the dead letter that this job was moved back from; None for every other job."""
-    purchase: Purchase | None = None
-
-    @property
-    def id(self) -> str:
-        """The same for duplicate events of an upload, another for a re-upload of its key."""
-        modified = None if has_dot_segment(self.key) else self.modified  # only a listing could tell it
-        identity = json.dumps([self.bucket, self.key, self.version_id or f"{self.etag} of {modified}"])
-        return hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-    @property
-    def is_identified(self) -> bool:
-        """Whether it is told apart from other uploads of its key; where a bucket keeps no versions, no event does."""
-        return self.version_id is not None or self.modified is not None or has_dot_segment(self.key)
-
-    @property
-    def is_skipped(self) -> bool:
-        """Folder markers, empty objects, `prompt.txt` and what systems leave behind are no photos and no failures."""
-        return self.size == 0 or is_no_photo(self.key)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The `job` of a message or dead letter."""
-        return {
-            "id": self.id,
-            "bucket": self.bucket,
-            "key": self.key,
-            "version_id": self.version_id,
-            "etag": self.etag,
-            "size": self.size,
-            "modified": self.modified,
-        }
-
-
-def is_no_photo(key: str) -> bool:
-    """Whether a key or path is skipped for its base name."""
-    return _NO_PHOTO.fullmatch(key.rpartition("/")[2]) is not None
-
-
-def has_dot_segment(key: str) -> bool:
-    """Whether the key can't be asked for: HTTP clients resolve `.` and `..` as in a path, and so name another key."""
-    return not {".", ".."}.isdisjoint(key.split("/"))
-
-
-def known_version(version_id: str | None) -> str | None:
-    """None for "null", as S3 calls the version of what was written while the bucket kept none."""
-    return None if version_id in (None, "", "null") else version_id
-
-
-class State(StrEnum):
-    """How far an upload is."""
-
-    CLAIMED = "CLAIMED"
-    CALLING = "CALLING"
-    PAID = "PAID"
-    DONE = "DONE"
-    UNKNOWN = "UNKNOWN"
-    REJECTED = "REJECTED"
-    SUPERSEDED = "SUPERSEDED"
-    UNCHANGED = "UNCHANGED"
-    """The key's current result was made from the same photo for the same request."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A gateway request that can be sent again byte for byte; kept until its answer is known."""
-
-    idempotency_key: str
-    route: str
-    body: str
-    image_link_dies_at: float
-    """Epoch seconds; the presigned link inside `body`."""
-    made_at: float
-    """Epoch seconds; when it was sent for the first time, or a moment before."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A receipt in the making. Times are epoch seconds."""
+    """The stored state of one upload. Times are epoch seconds."""
 
     id: str
     bucket: str
@@ -235,7 +117,7 @@ class Record:
 
     # A call
 
-    def with_call(self, call: Call, order: "Order", now: float) -> "Record":
+    def with_call(self, call: Call, order: Order, now: float) -> "Record":
         """A new call, with an idempotency key that was never used, is about to be sent."""
         return replace(
             self._to(State.CALLING),
@@ -348,42 +230,6 @@ class Record:
         )
 
     def _to(self, state: State) -> "Record":
-        if state not in _NEXT[self.state]:
+        if state not in NEXT[self.state]:
             raise ImpossibleMove(f"an upload can't go from {self.state} to {state}")
         return replace(self, state=state)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a new call is for, as the ledger keeps it beside the call."""
-
-    images: int
-    model: str
-    source_modified: float
-    fingerprint: str
-    again: str
-    prompt_sha256: str
-    prompt_length: int
-
-
-class ImpossibleMove(RuntimeError):
-    """A state that can't follow: a fault of this program."""
-
-
-_NEXT: dict[State, set[State]] = {
-    State.CLAIMED: {State.CLAIMED, State.CALLING, State.REJECTED, State.SUPERSEDED, State.UNCHANGED},
-    State.CALLING: {State.CLAIMED, State.UNKNOWN, State.PAID, State.REJECTED},
-    State.UNKNOWN: {
-        *(State.CLAIMED, State.CALLING, State.UNKNOWN, State.PAID, State.REJECTED),
-        State.SUPERSEDED,  # before its call is repeated
-    },
-    State.PAID: {State.PAID, State.UNKNOWN, State.DONE, State.REJECTED},
-    State.DONE: set(),
-    State.REJECTED: {State.CLAIMED, State.UNKNOWN, State.PAID},
-    State.SUPERSEDED: {
-        *(State.CLAIMED, State.CALLING, State.SUPERSEDED, State.UNCHANGED, State.REJECTED),
-        State.UNKNOWN,
-    },
-    State.UNCHANGED: {State.CLAIMED},
-}
-"""Which states may follow; a state that follows itself is written with other facts."""
