@@ -58,7 +58,7 @@ def _process(message: dict[str, Any], services: Services, owner: str, until: flo
 def _is_old(message: dict[str, Any], services: Services) -> bool:
     """Whether a message nears the end of its life: SQS counts its receives and its days, whatever it waits for.
 
-    A new one takes its place, once in days: far from what Lambda takes for a function that feeds itself for ever.
+    A new one takes its place, once in days; the template allows the function to feed itself (RecursiveLoop).
     """
     attributes = message["attributes"]
     age = services.clock.now() - int(attributes["SentTimestamp"]) / 1000

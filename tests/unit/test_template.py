@@ -322,3 +322,10 @@ def test_row_64_no_function_reserves_concurrency() -> None:
     ]
     assert len(functions) == 3
     assert not [function for function in functions if "ReservedConcurrentExecutions" in function["Properties"]]
+
+
+def test_only_the_function_that_renews_its_own_messages_may_feed_itself() -> None:
+    """Lambda stops a chain of about 16 messages through one function: for an upload that waits, after ten weeks."""
+    resources = template()["Resources"]
+    allowed = [name for name, each in resources.items() if each.get("Properties", {}).get("RecursiveLoop") == "Allow"]
+    assert allowed == ["RetryFunction"]

@@ -18,6 +18,7 @@ from backdrop.errors import (
     OutcomeUnknown,
     PermanentFailure,
 )
+from backdrop.photo_link import LinkState
 from backdrop.queues import backoff
 from backdrop.upload import Record
 
@@ -42,6 +43,8 @@ class FailedCall:
     next_look: float
     """When an upload that waits for the end of a pause should look again."""
     now: float
+    link: LinkState = LinkState.WORKS
+    """What S3 says of the photo's link in a refused replay."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,10 @@ def _refused(call: FailedCall, error: BadRequestError, limits: Limits) -> Decisi
     if call.is_replay and before.paid_at:
         rejected = PermanentFailure("result_unavailable", str(error), error.status, "yes")
         return Decision(record, is_refunded=True, rejected=rejected)
-    if call.is_replay and before.call and call.now > before.call.image_link_dies_at:
-        # The gateway would have known a call that it charged; it tried a new one and the photo's link was dead.
-        return Decision(record.needing_new_call(), call.now, "the first call was not charged", is_refunded=True)
-    if error.photo_not_fetched and record.failed_attempts + 1 < limits.max_attempts:
+    if call.is_replay and call.link is LinkState.DEAD:
+        return _not_known(call, record)
+    may_pass = error.photo_not_fetched or call.link is LinkState.UNKNOWN
+    if may_pass and record.failed_attempts + 1 < limits.max_attempts:
         record = replace(record, failed_attempts=record.failed_attempts + 1)
         due_at = call.now + backoff(record.failed_attempts, *RETRY_SECONDS)
         return Decision(record, due_at, "the gateway could not download the photo", is_refunded=True)
@@ -142,6 +145,11 @@ def _refused(call: FailedCall, error: BadRequestError, limits: Limits) -> Decisi
     return Decision(record, is_refunded=True, rejected=rejected)
 
 
+def _not_known(call: FailedCall, record: Record) -> Decision:
+    """The gateway would have known a call that it charged; it tried a new one, and the photo's link was dead."""
+    return Decision(record.needing_new_call(), call.now, "the first call was not charged", is_refunded=True)
+
+
 def _account_fault(call: FailedCall, error: AccountFault) -> Decision:
     record = replace(
         call.record.with_uncharged_call(call.is_replay),
@@ -149,6 +157,8 @@ def _account_fault(call: FailedCall, error: AccountFault) -> Decision:
         queue_position=0.0,
     )
     if record.forbidden_responses >= MAX_FORBIDDEN_RESPONSES:
+        if call.is_replay and call.link is LinkState.DEAD and not record.paid_at:
+            return _not_known(call, replace(record, forbidden_responses=0))
         billed: Billed = "yes" if record.paid_at else "unknown" if call.is_replay else "no"
         rejected = PermanentFailure("rejected_by_gateway", str(error), error.status, billed)
         return Decision(record, is_refunded=True, rejected=rejected)

@@ -181,12 +181,11 @@ class Storage:
 
     def read(self, job: Job) -> bytes:
         """The photo itself, for the file upload route. Raises Superseded when this version is gone, Unreadable."""
-        same_bytes: Any = {} if job.version_id or not job.etag else {"IfMatch": f'"{job.etag}"'}
         try:
-            with self._client.get_object(**_exact(job), **same_bytes)["Body"] as body:
+            with self._client.get_object(**_exact(job))["Body"] as body:
                 return body.read()
         except ClientError as error:
-            if status_of(error) in (404, 412):
+            if status_of(error) == 404:
                 raise Superseded("the object is gone") from None
             if unreadable := self._unreadable(job.bucket, job.key, error):
                 raise unreadable from None
