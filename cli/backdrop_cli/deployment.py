@@ -25,6 +25,7 @@ from backdrop.errors import NotConfigured
 from backdrop.ledger import Ledger
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
+from backdrop.result_storage import ResultStorage
 from backdrop.settings import Settings
 from backdrop.storage import Storage
 
@@ -97,8 +98,13 @@ class Deployment:
 
     @cached_property
     def storage(self) -> Storage:
-        """Both buckets."""
-        return Storage(self.s3, self.settings.output_bucket)
+        """The input bucket."""
+        return Storage(self.s3)
+
+    @cached_property
+    def result_storage(self) -> ResultStorage:
+        """The output bucket."""
+        return ResultStorage(self.s3, self.settings.output_bucket)
 
     @cached_property
     def prompts(self) -> FolderPrompts:

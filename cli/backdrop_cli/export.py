@@ -18,8 +18,8 @@ from PIL import ImageChops, ImageColor, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from backdrop.aws_errors import status_of
+from backdrop.result_storage import RESULT_SUFFIX
 from backdrop.results import MAX_RESULT_BYTES
-from backdrop.storage import RESULT_SUFFIX
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.follow import below
 from backdrop_cli.options import CliContext, common

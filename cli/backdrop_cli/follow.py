@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from backdrop.job import Job
-from backdrop.storage import RESULT_SUFFIX
+from backdrop.result_storage import RESULT_SUFFIX
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, pace_now

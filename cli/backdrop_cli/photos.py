@@ -16,7 +16,8 @@ from backdrop.errors import PermanentFailure
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
 from backdrop.job import PROMPT_FILE, has_dot_segment, is_no_photo
 from backdrop.request import clean_prompt, read_request
-from backdrop.storage import MAX_METADATA_BYTES, MAX_UPLOAD_BYTES, RESULT_SUFFIX
+from backdrop.result_storage import MAX_METADATA_BYTES, RESULT_SUFFIX
+from backdrop.storage import MAX_UPLOAD_BYTES
 from backdrop_cli.preparing import EXTENSIONS, RAW_EXTENSIONS, Plan, Unreadable, is_picture, plan, renamed
 from backdrop_cli.progress import Step, side_by_side
 

@@ -19,8 +19,8 @@ from backdrop.errors import PermanentFailure
 from backdrop.job import PROMPT_FILE, Job, known_version
 from backdrop.reconcile import enqueue
 from backdrop.request import MAX_IMAGES
+from backdrop.s3_objects import identity
 from backdrop.states import State
-from backdrop.storage import identity
 from backdrop.upload import Record
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.failures import ADVICE

@@ -100,7 +100,7 @@ def asks_for(deployment: Deployment, job: Job) -> tuple[int, str]:
     try:
         upload, request = inspect(job, deployment.storage, deployment.prompts, deployment.settings)
         made_from = fingerprint(upload, request, deployment.settings)
-        if deployment.storage.current_results(job.key, request.n, made_from, request.again):
+        if deployment.result_storage.current_results(job.key, request.n, made_from, request.again):
             return 0, _UNCHANGED
     except PermanentFailure as rejected:
         return 0, rejected.code

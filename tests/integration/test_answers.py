@@ -140,13 +140,13 @@ def test_a_mixed_answer_that_a_crash_swallowed_is_asked_for_again(
     world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.faults([answer(f"[{LINKED}, {ENTRY}]")])
-    real = world.app.storage.store
+    real = world.app.result_storage.store
 
     def killed(*_: Any) -> Any:
-        monkeypatch.setattr(world.app.storage, "store", real)
+        monkeypatch.setattr(world.app.result_storage, "store", real)
         raise Killed
 
-    monkeypatch.setattr(world.app.storage, "store", killed)
+    monkeypatch.setattr(world.app.result_storage, "store", killed)
     world.upload("a.jpg", photo, prompt="wood", n="2")
     world.drain()
 

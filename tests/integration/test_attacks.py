@@ -241,7 +241,7 @@ def test_what_was_paid_is_not_bought_anew_because_failures_of_repeated_calls_loo
 
     world.gateway.settings(answer="b64_json")
     with monkeypatch.context() as patched:
-        patched.setattr(world.app.storage, "store", killed)
+        patched.setattr(world.app.result_storage, "store", killed)
         world.upload("a.jpg", photo, prompt="wood")
     answer = "HTTP/1.1 503 Unavailable\r\nX-Request-Id: the-same\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     world.gateway.faults([{"kind": "raw", "text": answer, "times": 3}])

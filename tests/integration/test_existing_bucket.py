@@ -141,7 +141,7 @@ def test_a_paid_upload_whose_worker_failed_is_stored_though_its_object_is_delete
     job = world.put("a.jpg", photo, prompt="wood")
     upload = current(world, "a.jpg")
     with monkeypatch.context() as patched:
-        patched.setattr(world.app.storage, "store", fail)
+        patched.setattr(world.app.result_storage, "store", fail)
         if way == "trigger":
             world.notify(job)
         else:

@@ -468,7 +468,7 @@ def test_row_46_with_inline_answers_a_result_that_could_not_be_stored_is_stored_
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", policy)
     world.gateway.settings(answer="b64_json")
-    storage = world.app.storage
+    storage = world.app.result_storage
     real, left = storage.store, [times]
 
     def store(*arguments: Any) -> Any:
@@ -496,7 +496,7 @@ def test_inline_images_that_a_crash_swallowed_are_not_asked_for_again_after_a_da
 
     world.gateway.settings(answer="b64_json")
     with monkeypatch.context() as patched:
-        patched.setattr(world.app.storage, "store", killed)
+        patched.setattr(world.app.result_storage, "store", killed)
         world.upload("a.jpg", photo, prompt="wood")
     world.advance(25 * 3600)
     world.drain()

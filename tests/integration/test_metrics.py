@@ -239,7 +239,7 @@ def test_inline_images_that_are_asked_for_again_are_bought_once(
 
     world.gateway.settings(answer="b64_json")
     with monkeypatch.context() as patched:
-        patched.setattr(world.app.storage, "store", killed)
+        patched.setattr(world.app.result_storage, "store", killed)
         world.upload("a.jpg", photo, prompt=PROMPT)
     world.drain()
 

@@ -316,10 +316,10 @@ def test_a_result_is_put_between_a_look_at_an_upload_and_its_state_unchanged(
     world.advance(10)
     between = world.put("a.jpg", photo, prompt="snow")
     lasts = list[Job]()
-    real = world.app.storage._is_newer
+    real = world.app.result_storage._is_newer
 
     def look(*arguments: Any) -> Any:
-        monkeypatch.setattr(world.app.storage, "_is_newer", real)
+        monkeypatch.setattr(world.app.result_storage, "_is_newer", real)
         seen = real(*arguments)
         world.advance(10)
         lasts.append(world.put("a.jpg", photo, prompt="wood"))
@@ -327,7 +327,7 @@ def test_a_result_is_put_between_a_look_at_an_upload_and_its_state_unchanged(
         assert state(world, lasts[0]) == "UNCHANGED"
         return seen
 
-    monkeypatch.setattr(world.app.storage, "_is_newer", look)
+    monkeypatch.setattr(world.app.result_storage, "_is_newer", look)
     world.notify(between)
 
     assert rests_with_the_picture_of(world, lasts[0])
@@ -344,15 +344,15 @@ def test_a_result_is_put_between_a_look_at_the_result_and_the_state_unchanged(
     world.upload("a.jpg", photo, prompt="snow")  # paid, and not stored yet
     world.advance(10)
     last = world.put("a.jpg", photo, prompt="wood")
-    real = world.app.storage.current_results
+    real = world.app.result_storage.current_results
 
     def results(*arguments: Any) -> Any:
-        monkeypatch.setattr(world.app.storage, "current_results", real)
+        monkeypatch.setattr(world.app.result_storage, "current_results", real)
         seen = real(*arguments)
         world.retry_once()
         return seen
 
-    monkeypatch.setattr(world.app.storage, "current_results", results)
+    monkeypatch.setattr(world.app.result_storage, "current_results", results)
     world.notify(last)
 
     assert rests_with_the_picture_of(world, first)

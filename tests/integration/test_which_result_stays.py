@@ -84,13 +84,13 @@ def test_row_12_the_current_versions_late_result_replaces_the_older_ones(
     current = put(world, photo, "snow", begun_before)
     buy_without_result(world, current)
     order = []
-    real = world.app.storage.store
+    real = world.app.result_storage.store
 
     def store(record: Any, *more: Any) -> Any:
         order.append(record.id)
         return real(record, *more)
 
-    monkeypatch.setattr(world.app.storage, "store", store)
+    monkeypatch.setattr(world.app.result_storage, "store", store)
 
     assert stays(world) == current.id
     assert order == [older.id, current.id]

@@ -48,7 +48,7 @@ class Photos:
         self.s3 = S3()
         self.clock = StoppedClock()
         client: Any = self.s3
-        self.prompts = FolderPrompts(Storage(client, "photos-out"), self.clock)
+        self.prompts = FolderPrompts(Storage(client), self.clock)
 
     def put(self, key: str, content: bytes, bucket: str = "photos-in") -> None:
         self.s3.objects[bucket, key] = content

@@ -27,6 +27,7 @@ from backdrop.metrics import Metrics
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.rate_limiter import RateLimiter
+from backdrop.result_storage import ResultStorage
 from backdrop.services import Services
 from backdrop.settings import Settings
 from backdrop.storage import Storage
@@ -124,11 +125,12 @@ class Play:
 
     def new_app(self) -> Services:
         """What a new worker builds."""
-        storage = Storage(self.s3, "out")
+        storage = Storage(self.s3)
         return Services(
             settings=self.settings,
             clock=self.clock,
             storage=storage,
+            result_storage=ResultStorage(self.s3, "out"),
             prompts=FolderPrompts(storage, self.clock),
             ledger=Ledger(self.dynamodb, "ledger", self.clock),
             pace=RateLimiter(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),

@@ -21,6 +21,7 @@ from backdrop.metrics import Metrics
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.rate_limiter import RateLimiter
+from backdrop.result_storage import ResultStorage
 from backdrop.results import Results
 from backdrop.services import Services
 from backdrop.settings import Settings
@@ -55,11 +56,13 @@ def get_services() -> Services:
     session = boto3.Session()
     dynamodb = session.client("dynamodb", config=config)
     dynamodb.meta.events.register("after-call.dynamodb", _observe(clock))
-    storage = Storage(session.client("s3", config=s3_config), settings.output_bucket)
+    s3 = session.client("s3", config=s3_config)
+    storage = Storage(s3)
     return Services(
         settings=settings,
         clock=clock,
         storage=storage,
+        result_storage=ResultStorage(s3, settings.output_bucket),
         prompts=FolderPrompts(storage, clock),
         ledger=Ledger(dynamodb, settings.ledger_table, clock),
         pace=RateLimiter(

@@ -77,7 +77,7 @@ def _store_one(attempt: ClaimedUpload, index: int, image: str | bytes, left: int
     kind = checked(data)
     while True:
         try:
-            stored = app.storage.store(attempt.record, index, data, kind, app.ledger.reconsider)
+            stored = app.result_storage.store(attempt.record, index, data, kind, app.ledger.reconsider)
         except (BotoCoreError, ClientError) as error:
             # A link can be followed again later; inline images are here and nowhere else.
             pause_ends = app.clock.now() + INLINE_STORE_SECONDS

@@ -8,6 +8,7 @@ from backdrop.errors import PermanentFailure
 from backdrop.job import Job
 from backdrop.prompts import FolderPrompts
 from backdrop.request import Request, check_segments, read_request
+from backdrop.result_storage import check_result_key
 from backdrop.settings import Settings
 from backdrop.storage import Storage, Upload
 
@@ -22,7 +23,7 @@ def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settin
         settings.default_prompt,
         upload.missing_metadata,
     )
-    storage.check_key(job.key, request.n)
+    check_result_key(job.key, request.n)
     if 0 < settings.daily_image_limit < request.n:
         raise PermanentFailure("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
     return upload, request

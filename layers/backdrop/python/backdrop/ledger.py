@@ -1,23 +1,21 @@
-"""The ledger: one item an upload, what was done for it and what it cost; `upload` says what the states are.
+"""The ledger: one item an upload, what was done for it and what it cost; `states` says what the states are.
 
 Every write after the claim is a conditional put: it is refused when another worker has taken the upload over or moved
 it on.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
-from decimal import Decimal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from backdrop.call import Call, Purchase
+from backdrop.call import Purchase
 from backdrop.clock import Clock
 from backdrop.errors import Postponed, Throttled
 from backdrop.job import Job
+from backdrop.ledger_items import attributes, item_of, record_of, refused_item
 from backdrop.states import State
 from backdrop.upload import Record
 
@@ -28,15 +26,6 @@ LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
 DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
 KEEP_ANSWER_DAYS = 7
-_STORED_AS = {
-    "calls_sent": "attempts",
-    "failed_attempts": "failed_attempts",
-    "forbidden_responses": "faults",
-    "idempotency_key_number": "idempotency_key_number",
-    "queue_position": "queue_position",
-    "reenqueued": "enqueued",
-}
-"""Attributes whose names are those of version 0.1, so that an update, and a way back, find every upload as it was."""
 _BATCH = 100  # keys of one BatchGetItem
 _BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
@@ -70,7 +59,7 @@ class Ledger:
                     "attribute_not_exists(id) OR (lease_until < :now AND NOT #state IN (:done, :rejected, :unchanged))"
                 ),
                 ExpressionAttributeNames={"#bucket": "bucket", "#key": "key", "#owner": "owner", "#state": "state"},
-                ExpressionAttributeValues=_attributes(
+                ExpressionAttributeValues=attributes(
                     {
                         ":bucket": job.bucket,
                         ":key": job.key,
@@ -91,12 +80,12 @@ class Ledger:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            record = _record(_refused_item(error))
+            record = record_of(refused_item(error))
             if record.is_finished or record.owner == owner:  # the latter: the first try's answer got lost on its way
                 return record
             looks_again_at = min(record.lease_until, now + DUPLICATE_LOOKS_AGAIN_SECONDS)
             raise Postponed("another worker is on this upload", looks_again_at) from None
-        return _record(answer["Attributes"])
+        return record_of(answer["Attributes"])
 
     def write(self, before: Record, after: Record) -> Record:
         """Replace `before` by `after`. Raises Postponed when another worker has taken over or moved the upload on."""
@@ -113,7 +102,7 @@ class Ledger:
     def read(self, job_id: str) -> Record | None:
         """The upload's record as it is now; None when the ledger doesn't know it."""
         answer = self._client.get_item(TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True)
-        return _record(answer["Item"]) if "Item" in answer else None
+        return record_of(answer["Item"]) if "Item" in answer else None
 
     def reconsider(self, job_id: str) -> None:
         """Take UNCHANGED back from an upload whose result was replaced; the reconciler sends a message for it."""
@@ -153,7 +142,7 @@ class Ledger:
                 UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changes),
                 ConditionExpression="idempotency_key = :its_key AND NOT #state IN (:its_paid, :its_done)",
                 ExpressionAttributeNames={f"#{name}": name for name in changes},
-                ExpressionAttributeValues=_attributes(
+                ExpressionAttributeValues=attributes(
                     {f":{name}": value for name, value in changes.items()}
                     | {":its_key": held.idempotency_key, ":its_paid": State.PAID, ":its_done": State.DONE}
                 ),
@@ -161,12 +150,12 @@ class Ledger:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            item = _refused_item(error)
-            stored = _record(item) if item else None
+            item = refused_item(error)
+            stored = record_of(item) if item else None
             if stored and stored.state is State.PAID and stored.updated_at == now:
                 return stored  # the first try was written and its answer got lost on its way
             raise Postponed("another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS) from None
-        return _record(answer["Attributes"])
+        return record_of(answer["Attributes"])
 
     def mark_dead_lettered(self, job_id: str, failed_at: str) -> None:
         """The dead letter of this failure is in the queue: a duplicate event sends no second one."""
@@ -176,10 +165,10 @@ class Ledger:
                 Key={"id": {"S": job_id}},
                 UpdateExpression="SET dead_lettered = :yes, lease_until = :zero",
                 ConditionExpression="failed_at = :at",
-                ExpressionAttributeValues=_attributes({":yes": True, ":at": failed_at, ":zero": 0}),
+                ExpressionAttributeValues=attributes({":yes": True, ":at": failed_at, ":zero": 0}),
             )
         except ClientError as error:
-            _refused_item(error)
+            refused_item(error)
 
     def reopen(self, rejected: Record, owner: str, lease_seconds: float, may_be_unanswered: int) -> Record:
         """Go on with a rejected upload whose dead letter was moved back, from the state that it was rejected in.
@@ -204,7 +193,7 @@ class Ledger:
             for seconds in _BATCH_RETRY_SECONDS:
                 self._clock.sleep_until(self._clock.now() + seconds)
                 answer = self._client.batch_get_item(RequestItems=wanted)
-                records = (_record(item) for item in answer["Responses"].get(self._table, []))
+                records = (record_of(item) for item in answer["Responses"].get(self._table, []))
                 found.update((record.id, record) for record in records)
                 wanted = answer.get("UnprocessedKeys")
                 if not wanted:
@@ -216,7 +205,7 @@ class Ledger:
     def all(self) -> Iterator[Record]:
         """Every record, in no order: a scan of the whole table, for receipts."""
         for page in self._client.get_paginator("scan").paginate(TableName=self._table):
-            yield from (_record(item) for item in page["Items"] if "state" in item)
+            yield from (record_of(item) for item in page["Items"] if "state" in item)
 
     def cursor(self) -> dict[str, str] | None:
         """Where the last reconcile run stopped listing; None for the beginning."""
@@ -243,7 +232,7 @@ class Ledger:
     def _put(self, record: Record, condition: str, values: dict[str, Any]) -> Record:
         now = self._clock.now()
         new = replace(record, updated_at=now)
-        item = _attributes({_STORED_AS.get(name, name): value for name, value in asdict(new).items()})
+        item = item_of(new)
         names = {f"#{name}": name for name in ("owner", "state") if f"#{name}" in condition}
         try:
             self._client.put_item(
@@ -251,57 +240,15 @@ class Ledger:
                 Item=item,
                 ConditionExpression=condition,
                 ExpressionAttributeNames=names,
-                ExpressionAttributeValues=_attributes(values),
+                ExpressionAttributeValues=attributes(values),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            stored = _refused_item(error)
+            stored = refused_item(error)
             # Equal: the first try was written and its answer got lost on its way. Compared as records, because
             # DynamoDB gives numbers back in another form.
-            if not stored or _record(stored) != _record(item):
+            if not stored or record_of(stored) != record_of(item):
                 raise Postponed(
                     "another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS
                 ) from None
         return new
-
-
-def _refused_item(error: ClientError) -> dict[str, Any]:
-    """The stored item behind a refused condition; any other error goes on."""
-    if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-        raise error
-    item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
-    return item
-
-
-def _attributes(values: dict[str, Any]) -> dict[str, Any]:
-    plain = json.loads(json.dumps(values), parse_float=Decimal)
-    return {name: TypeSerializer().serialize(value) for name, value in plain.items()}
-
-
-def _record(item: dict[str, Any]) -> Record:
-    stored = {field.name: _STORED_AS.get(field.name, field.name) for field in fields(Record)}
-    values = {
-        name: _plain(TypeDeserializer().deserialize(item[attribute]))
-        for name, attribute in stored.items()
-        if attribute in item
-    }
-    for name in ("links", "outputs", "history"):
-        values[name] = tuple(values.get(name) or ())
-    call = values.get("call")
-    values["call"] = Call(**call) if call else None
-    values["state"] = State(values["state"])
-    values["rejected_in"] = State(values["rejected_in"]) if values.get("rejected_in") else None
-    if "replays" in item:  # written by an earlier version: replays without an answer, the first call not counted
-        values["unanswered"] = int(item["replays"]["N"]) + (State.UNKNOWN in (values["state"], values["rejected_in"]))
-        values.setdefault("unsettled_images", values["unanswered"] * values.get("images", 0))
-    return Record(**values)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return value

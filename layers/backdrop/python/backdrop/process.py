@@ -133,8 +133,8 @@ def _unchanged(attempt: ClaimedUpload, found: Unchanged) -> Record:
     """End an upload whose result is there, and look again: each side of a race writes first, then looks."""
     attempt.release(0.0, attempt.record.unchanged(found.results))
     n, again = len(found.results.outputs), ""
-    if not attempt.app.storage.current_results(attempt.job.key, n, found.fingerprint, again):
-        # Another upload's result came between the look and the write; `Storage.store` tells of the reverse.
+    if not attempt.app.result_storage.current_results(attempt.job.key, n, found.fingerprint, again):
+        # Another upload's result came between the look and the write; `ResultStorage.store` tells of the reverse.
         wait = Postponed("the key's result was replaced meanwhile", attempt.app.clock.now())
         attempt.wait(wait, attempt.record.reconsidered())
     return attempt.record

@@ -58,7 +58,7 @@ def buy(attempt: ClaimedUpload) -> tuple[bytes, ...]:
     upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)
     made_from = fingerprint(upload, request, app.settings)
     if not (attempt.record.queue_position or attempt.record.calls_sent):  # only at first: a look costs a request to S3
-        current = app.storage.current_results(attempt.job.key, request.n, made_from, request.again)
+        current = app.result_storage.current_results(attempt.job.key, request.n, made_from, request.again)
         if current:
             app.prompts.forget()  # a prompt.txt may have changed since this worker read it
             upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)

@@ -1,4 +1,4 @@
-"""Everything that the work needs, as one object; built once a worker by `wiring`."""
+"""Everything that the work needs, as one object; built once a worker by `bootstrap`."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from backdrop.metrics import Metrics
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.rate_limiter import RateLimiter
+from backdrop.result_storage import ResultStorage
 from backdrop.results import Results
 from backdrop.settings import Settings
 from backdrop.storage import Storage
@@ -22,6 +23,7 @@ class Services:
     settings: Settings
     clock: Clock
     storage: Storage
+    result_storage: ResultStorage
     prompts: FolderPrompts
     ledger: Ledger
     pace: RateLimiter
