@@ -6,7 +6,8 @@ import pytest
 
 from backdrop.log import logger
 from tools.bench.scale import HOUR, Scenario, played
-from tools.simulation.simulated_aws import NEW_TABLE_UNITS_A_SECOND, Trouble
+from tools.bench.simulated_gateway import Trouble
+from tools.simulation.simulated_aws import NEW_TABLE_UNITS_A_SECOND
 
 
 @pytest.fixture(autouse=True)

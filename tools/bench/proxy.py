@@ -11,7 +11,7 @@ from typing import Any
 
 from backdrop.log import logger
 from tools.bench.scale import Scenario, played
-from tools.simulation.simulated_aws import Trouble
+from tools.bench.simulated_gateway import Trouble
 
 UPLOADS = 600
 LIMIT = 300

@@ -32,26 +32,27 @@ from backdrop.services import Services
 from backdrop.settings import Settings
 from backdrop.storage import Storage
 from tools.bench.money import costs
+from tools.bench.simulated_gateway import SimulatedGateway, SimulatedResults, Trouble
 from tools.local_stack import ROOT
 from tools.simulation.simulated_aws import (
     CONCURRENT_EXECUTIONS,
     TABLE_UNITS_A_SECOND,
     Bill,
+    QuietRegion,
     SimulatedDynamoDB,
     SimulatedEvents,
-    SimulatedGateway,
-    SimulatedLambda,
-    SimulatedQueue,
-    SimulatedResults,
-    SimulatedS3,
-    Trouble,
-    upload,
 )
+from tools.simulation.simulated_lambda import SimulatedLambda
+from tools.simulation.simulated_queue import Queue, SimulatedQueues
+from tools.simulation.simulated_s3 import Bucket, SimulatedS3
+from tools.simulation.simulated_table import SimulatedTable
 from tools.simulation.simulated_time import START, SimulatedClock, SimulatedTime
 
 UPLOADS_A_SECOND = 1000.0
 FUNCTION_SECONDS = 150.0
 MEAN_CALL_SECONDS = 12.0
+JPEG = b"\xff\xd8\xff" + bytes(29)
+METADATA = {"prompt": "a marble kitchen counter in soft morning light"}
 RETENTION_SECONDS = 14 * 86_400.0  # SQS keeps no message for longer
 
 
@@ -113,10 +114,13 @@ class Play:
         self.time = SimulatedTime()
         self.bill = Bill()
         self.clock = SimulatedClock(self.time)
-        self.dynamodb: Any = SimulatedDynamoDB(self.time, self.bill, scenario.table_units_a_second)
-        self.s3: Any = SimulatedS3(self.time, self.bill)
-        self.queue: Any = SimulatedQueue(self.time, self.bill, "retry")
-        self.events: Any = SimulatedEvents(self.time, self.bill)
+        aws = QuietRegion(self.time, self.bill, scenario.table_units_a_second)
+        self.photos, self.results = Bucket(is_versioned=True), Bucket()
+        self.queue, self.letters = Queue(self.time), list[dict[str, Any]]()
+        self.dynamodb: Any = SimulatedDynamoDB(SimulatedTable(), aws)
+        self.s3: Any = SimulatedS3({"in": self.photos, "out": self.results}, aws)
+        self.sqs: Any = SimulatedQueues("retry", self.queue, self.letters, aws)
+        self.events: Any = SimulatedEvents([], aws)
         self.gateway = SimulatedGateway(self.settings, self.time, scenario.trouble, self.rpm)
         self.functions = SimulatedLambda(self.time, self.bill, self.new_app, retry_concurrency, scenario.executions)
         self.queue.due = self.poll
@@ -136,7 +140,7 @@ class Play:
             pace=RateLimiter(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
             gateway=self.gateway,
             results=SimulatedResults(self.time),  # type: ignore[arg-type]
-            queues=Queues(self.queue, "retry", "dead-letters"),
+            queues=Queues(self.sqs, "retry", "dead-letters"),
             announcer=EventPublisher(self.events),
             metrics=Counting(self.bill),
         )
@@ -149,7 +153,8 @@ class Play:
 
     def notify(self, number: int, tries: int = 0) -> None:
         """S3's event; Lambda keeps throttled ones and tries them again after 1 s to 5 min."""
-        job = upload(number, "in")
+        key = photo_key(number)
+        photo = self.photos.current(key) or self.photos.put(key, JPEG, self.time.now, METADATA, size=2_000_000)
         event = {
             "Records": [
                 {
@@ -157,7 +162,12 @@ class Play:
                     "eventName": "ObjectCreated:Put",
                     "s3": {
                         "bucket": {"name": "in"},
-                        "object": {"key": job.key, "versionId": "1", "eTag": "e", "size": job.size},
+                        "object": {
+                            "key": key,
+                            "versionId": photo.version_id,
+                            "eTag": photo.etag,
+                            "size": photo.size,
+                        },
                     },
                 }
             ]
@@ -175,6 +185,7 @@ class Play:
         while self.queue.has_due and self.functions.may_poll:
             handle = str(next(self.handles))
             message = self.queue.receive(handle)
+            self.bill.peak("messages in flight", self.queue.in_flight)
             attributes = {
                 "ApproximateReceiveCount": str(message.received),
                 "SentTimestamp": str(int(message.sent_at * 1000)),
@@ -183,7 +194,10 @@ class Play:
 
             def work(app: Services, handle: str = handle, record: dict[str, Any] = record) -> None:
                 answer = self._run(handler("retry"), app, {"Records": [record]})
-                self.queue.done(handle, is_deleted=not answer["batchItemFailures"])
+                self.bill.counts["sqs requests"] += 1 + (not answer["batchItemFailures"])
+                if not answer["batchItemFailures"]:
+                    self.queue.delete(handle)
+                self.queue.forget(handle)
 
             if not self.functions.poll(work, self.poll):
                 self.queue.give_back(handle)
@@ -207,6 +221,11 @@ class Play:
             get_remaining_time_in_millis=lambda: int((until - self.time.now) * 1000),
         )
         return function.lambda_handler(event, context)
+
+
+def photo_key(number: int) -> str:
+    """The key of one of many photos."""
+    return f"shoes/{number:07}.jpg"
 
 
 NO_TROUBLE = Trouble()
@@ -252,8 +271,9 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
     retry_concurrency = max(20, min(1000, round(scenario.rpm * MEAN_CALL_SECONDS / 60 * 1.5)))
     play = Play(scenario, retry_concurrency, seed)
     play.run()
-    arrived = {upload(number, "in").key + ".png": START + number / UPLOADS_A_SECOND for number in range(play.uploads)}
-    waits = [at - arrived[key] for key, at in play.s3.stored.items()]
+    stored = {key: versions[-1].modified for key, versions in play.results.versions.items()}
+    arrived = {f"{photo_key(number)}.png": START + number / UPLOADS_A_SECOND for number in range(play.uploads)}
+    waits = [at - arrived[key] for key, at in stored.items()]
     ideal = scenario.uploads * 60 / scenario.rpm + scenario.extra_seconds + MEAN_CALL_SECONDS
     answers = play.gateway.answers
     counts = play.bill.counts
@@ -262,13 +282,13 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         "uploads": scenario.uploads,
         "rpm": scenario.rpm,
         "retry_concurrency": retry_concurrency,
-        "drain / ideal": (max(play.s3.stored.values()) - START) / ideal,
-        "stored": len(play.s3.stored),
-        "dead letters": len(play.queue.dead_letters),
+        "drain / ideal": (max(stored.values()) - START) / ideal,
+        "stored": len(stored),
+        "dead letters": len(play.letters),
         "paid": answers["200"],
         "answers": dict(answers),
         "charges": dict(play.gateway.charges),
-        "letters": dict(Counter(letter["reason"]["code"] for letter in play.queue.dead_letters)),
+        "letters": dict(Counter(letter["reason"]["code"] for letter in play.letters)),
         "unforeseen": counts["unforeseen errors"],
         "writes refused": counts["writes refused"],
         "invocations": counts["invocations"] / scenario.uploads,

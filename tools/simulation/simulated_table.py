@@ -27,6 +27,12 @@ class SimulatedTable:
         item = self.items.get(Key["id"]["S"])
         return {"Item": dict(item)} if item else {}
 
+    def batch_get_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:
+        """As DynamoDB's."""
+        [(table, wanted)] = RequestItems.items()
+        found = [self.items[key["id"]["S"]] for key in wanted["Keys"] if key["id"]["S"] in self.items]
+        return {"Responses": {table: [dict(item) for item in found]}}
+
     def put_item(self, Item: dict[str, Any], **arguments: Any) -> dict[str, Any]:
         """As DynamoDB's."""
         self._check(Item["id"]["S"], arguments, "PutItem", write_units(Item))
