@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,14 +69,31 @@ def test_a_function_is_its_handler_alone(function: str) -> None:
     assert sum(path.stat().st_size for path in files) < MAX_FUNCTION_BYTES
 
 
-def test_pip_builds_the_same_layer_where_there_is_no_uv(layers: Path, tmp_path: Path) -> None:
+def system_python() -> str:
+    return shutil.which("python3", path=os.defpath) or sys.executable
+
+
+def old_python() -> str:
+    """One from 3.8 to 3.10, which many systems still have."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    names = ("python3.8", "python3.9", "python3.10")
+    found = [str(path) for name in names for path in sorted(pyenv.glob(f"versions/*/bin/{name}"))]
+    return next(iter([*found, *filter(None, map(shutil.which, names))]), "")
+
+
+@pytest.mark.parametrize("python", [system_python, old_python])
+def test_pip_builds_the_same_layer_where_there_is_no_uv(
+    layers: Path, tmp_path: Path, python: Callable[[], str]
+) -> None:
     """`sam build` from a clean checkout needs no tool but python3 and make."""
-    pip_python = shutil.which("python3", path=os.defpath) or sys.executable
-    if subprocess.run([pip_python, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("the system's python3 has no pip")
+    pip_python = python()
+    if not pip_python or subprocess.run([pip_python, "-m", "pip", "--version"], capture_output=True).returncode:
+        pytest.skip("no such python3 with pip is here")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(pip_python)
     subprocess.run(
         ["make", "-C", str(ROOT / "layers" / "dependencies"), "build-DependenciesLayer"],
-        env={"PATH": os.defpath, "ARTIFACTS_DIR": str(tmp_path)}
+        env={"PATH": f"{tmp_path}/bin:{os.defpath}", "ARTIFACTS_DIR": str(tmp_path)}
         | {name: value for name, value in os.environ.items() if name.startswith("PIP_")},
         check=True,
         capture_output=True,

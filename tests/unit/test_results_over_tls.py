@@ -108,6 +108,33 @@ def test_a_host_that_has_an_ipv6_address_only_is_reached_by_it(far: Far) -> None
     assert far.addresses == [("2606:4700::1111", 8443)]
 
 
+@pytest.mark.parametrize("dead", [["2606:4700::1111"], ["2606:4700::1111", "203.0.114.7"]])
+def test_a_host_whose_first_addresses_are_dead_is_reached_by_another(
+    far: Far, monkeypatch: pytest.MonkeyPatch, dead: list[str]
+) -> None:
+    """Row 86: a function outside of a network has no way to IPv6; a host may be down behind one of its addresses."""
+    connected = socket.create_connection
+
+    def connect(address: tuple[str, int], *arguments: Any, **named: Any) -> socket.socket:
+        if address[0] in dead:
+            raise OSError(101, "Network is unreachable") if ":" in address[0] else TimeoutError()
+        return connected(address, *arguments, **named)
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    assert Results(GATEWAY, lambda *_: [*dead, PUBLIC]).fetch("https://cdn.test/1.png", 5) == IMAGE
+    assert far.addresses == [(PUBLIC, 443)]
+
+
+def test_an_address_that_answers_badly_is_not_followed_by_another(far: Far) -> None:
+    def broken(connection: socket.socket) -> None:
+        connection.recv(65536)
+
+    far.script = broken
+    with pytest.raises(ResultUnreachable):
+        Results(GATEWAY, lambda *_: [PUBLIC, "93.184.216.35"]).fetch("https://cdn.test/1.png", 5)
+    assert far.addresses == [(PUBLIC, 443)]
+
+
 @pytest.mark.parametrize("host", ["other.test", PUBLIC, "cdn.test."])
 def test_a_certificate_for_another_name_is_refused(far: Far, host: str) -> None:
     """Row 42."""

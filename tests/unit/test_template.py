@@ -329,3 +329,72 @@ def test_only_the_function_that_renews_its_own_messages_may_feed_itself() -> Non
     resources = template()["Resources"]
     allowed = [name for name, each in resources.items() if each.get("Properties", {}).get("RecursiveLoop") == "Allow"]
     assert allowed == ["RetryFunction"]
+
+
+LAMBDA_ENVIRONMENT_BYTES = 4096
+"""Of one function: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fits"),
+    [
+        ("", True),
+        ("a plain white studio", True),
+        ("a" * 2000, True),
+        ("a" * 2001, False),
+        ("木" * 500, True),
+        ("木" * 700, False),
+        ("🪵" * 500, True),
+        ("🪵" * 501, False),
+        ("Küche aus hellem Holz, " * 60, True),
+        ("é" * 499 + "aaaa", True),
+        ("aé" * 250, True),
+    ],
+    ids=repr,
+)
+def test_a_default_prompt_that_lambda_has_no_room_for_is_refused_at_deploy(prompt: str, fits: bool) -> None:
+    pattern = source()["Parameters"]["DefaultPrompt"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, prompt)) is fits
+    assert not fits or len(prompt.encode()) <= 2000
+
+
+def test_a_default_prompt_that_is_far_too_long_is_refused_quickly() -> None:
+    pattern = re.compile(source()["Parameters"]["DefaultPrompt"]["AllowedPattern"])
+    assert not pattern.search("a木" * 2000)
+    assert not pattern.search("aaa木" * 2000 + "a" * 4000)
+
+
+def test_the_longest_prompt_names_and_numbers_fit_into_lambdas_environment() -> None:
+    stack, account, region = "s" * 43, "0" * 12, "ap-southeast-2"
+    parameters = {name: str(each["Default"]) for name, each in source()["Parameters"].items()}
+    parameters |= {
+        "DefaultPrompt": "a" * 2000,
+        "GatewayBaseUrl": "https://" + "g" * 120,
+        "GatewayModel": "m" * 100,
+        "GatewayApiKeyParameter": "/" + "k" * 60,
+        "DailyImageLimit": "10000000",
+        "AWS::StackName": stack,
+        "AWS::AccountId": account,
+        "RetryQueue": f"https://sqs.{region}.amazonaws.com/{account}/{stack}-retry",
+        "DeadLetterQueue": f"https://sqs.{region}.amazonaws.com/{account}/{stack}-dead-letters",
+        "LedgerTable": f"{stack}-ledger",
+    }
+
+    def resolved(value: Any) -> str | None:
+        if not isinstance(value, dict):
+            return str(value)
+        [(function, what)] = value.items()
+        if function == "Fn::If":
+            return resolved(what[1])
+        if function == "Fn::Sub":
+            return re.sub(r"\$\{([\w:]+)\}", lambda found: parameters[found[1]], what)
+        return None if what == "AWS::NoValue" else parameters[what]
+
+    variables = source()["Globals"]["Function"]["Environment"]["Variables"]
+    environment = {name: text for name, value in variables.items() if (text := resolved(value)) is not None}
+    assert len(json.dumps(environment, ensure_ascii=False).encode()) < LAMBDA_ENVIRONMENT_BYTES
+
+
+def test_layers_go_with_the_stack() -> None:
+    layers = [each for each in template()["Resources"].values() if each["Type"] == "AWS::Lambda::LayerVersion"]
+    assert [each.get("DeletionPolicy") for each in layers] == ["Delete", "Delete"]

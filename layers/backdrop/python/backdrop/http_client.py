@@ -44,12 +44,18 @@ def new_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     )
 
 
-def exchange(client: httpx.Client, request: httpx.Request, seconds: float, max_bytes: int) -> Response:
+def exchange(
+    client: httpx.Client,
+    request: httpx.Request,
+    seconds: float,
+    max_bytes: int,
+    connect_seconds: float = CONNECT_SECONDS,
+) -> Response:
     """Send `request` and read the answer as it comes over the wire, undecoded.
 
     Not more than about `max_bytes` are read. Raises httpx.TransportError when it fails or takes longer than `seconds`.
     """
-    request.extensions["timeout"] = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)).as_dict()
+    request.extensions["timeout"] = httpx.Timeout(seconds, connect=min(connect_seconds, seconds)).as_dict()
     with _Deadline(seconds) as deadline:
         request.extensions["trace"] = deadline.watch
         try:

@@ -13,6 +13,8 @@ from backdrop.errors import ResultUnreachable, ResultUnusable
 from backdrop.images import ImageType, is_whole, sniff
 
 MAX_RESULT_BYTES = 32 * 2**20
+MAX_ADDRESSES = 4  # of one host, tried one after the other
+OTHER_ADDRESS_SECONDS = 3.0  # to connect, when there is another address to try
 _PORTS = {"http": 80, "https": 443}
 _GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291
 
@@ -56,14 +58,7 @@ class Results:
         Raises ResultUnusable for a link that is dead or must not be followed, ResultUnreachable when it may work later.
         """
         ends_at = time.monotonic() + seconds
-        request = self._request(link)
-        seconds = ends_at - time.monotonic()  # a hostile name server may have taken most of it
-        if seconds <= 0:
-            raise ResultUnreachable("the result's host was not found in time")
-        try:
-            response = http_client.exchange(self._client, request, seconds, MAX_RESULT_BYTES)
-        except httpx.TransportError as error:
-            raise ResultUnreachable(f"the result's host gave no complete answer: {type(error).__name__}") from None
+        response = self._exchange(self._requests(link), ends_at)
         if response.status in (403, 404, 410) or 300 <= response.status < 400:
             raise ResultUnusable(f"the result's link answered {response.status}")
         if response.is_cut:
@@ -72,7 +67,23 @@ class Results:
             raise ResultUnreachable(f"the result's link answered {response.status}")
         return response.body
 
-    def _request(self, link: str) -> httpx.Request:
+    def _exchange(self, requests: list[httpx.Request], ends_at: float) -> http_client.Response:
+        """The answer to the first request, one for each of the host's addresses, that finds somebody there."""
+        while True:
+            request, *others = requests
+            seconds = ends_at - time.monotonic()  # a hostile name server may have taken most of it
+            if seconds <= 0:
+                raise ResultUnreachable("the result's host was not found in time")
+            connect_seconds = OTHER_ADDRESS_SECONDS if others else http_client.CONNECT_SECONDS
+            try:
+                return http_client.exchange(self._client, request, seconds, MAX_RESULT_BYTES, connect_seconds)
+            except httpx.TransportError as error:
+                if not (others and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)):
+                    what = f"the result's host gave no complete answer: {type(error).__name__}"
+                    raise ResultUnreachable(what) from None
+            requests = others
+
+    def _requests(self, link: str) -> list[httpx.Request]:
         try:
             # httpx also connects: what another parser takes for the host could be something else to it.
             url = httpx.URL(link)
@@ -80,28 +91,30 @@ class Results:
                 raise ResultUnusable("the result's link carries user information")
             scheme, host, port = origin = _origin(url)
             if origin == self._gateway_origin:
-                return self._client.build_request("GET", url)
+                return [self._client.build_request("GET", url)]
             if scheme != "https":
                 raise ResultUnusable("the result's link is not https")
-            address = self._public_address(host, port)
-            # Connecting to the address that was checked, and not to the name again, leaves no time to change it.
-            return self._client.build_request(
-                "GET",
-                url.copy_with(host=address, fragment=None),
-                headers={"Host": url.netloc.decode("ascii")},
-                extensions={"sni_hostname": host},
-            )
+            # Connecting to addresses that were checked, and not to the name again, leaves no time to change them.
+            return [
+                self._client.build_request(
+                    "GET",
+                    url.copy_with(host=address, fragment=None),
+                    headers={"Host": url.netloc.decode("ascii")},
+                    extensions={"sni_hostname": host},
+                )
+                for address in self._public_addresses(host, port)
+            ]
         except (ValueError, httpx.InvalidURL):
             raise ResultUnusable("the result's link is no URL") from None
 
-    def _public_address(self, host: str, port: int) -> str:
+    def _public_addresses(self, host: str, port: int) -> list[str]:
         try:
             addresses = self._resolve(host, port)
         except OSError:
             raise ResultUnreachable("the result's host has no address") from None
         if not addresses or not all(_is_public(address) for address in addresses):
             raise ResultUnusable("the result's link leads to an address that is not public")
-        return addresses[0]
+        return addresses[:MAX_ADDRESSES]
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
