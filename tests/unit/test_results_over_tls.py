@@ -6,19 +6,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from backdrop import http_client
 from backdrop.errors import ResultUnreachable
 from backdrop.results import Results
+from tests.unit.certificates import Authority
 
 GATEWAY = "https://gateway.test/v1"
 PUBLIC = "93.184.216.34"
@@ -43,36 +38,11 @@ def answering(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for cdn.test that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cdn.test")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("cdn.test")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "cdn.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 @pytest.fixture
-def far(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
-    far, connect = Far(), socket.create_connection
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
+    far, connect, authority = Far(), socket.create_connection, Authority(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(authority.certificate("cdn.test"))
 
     def serve() -> None:
         while not far.over.is_set():
@@ -86,7 +56,7 @@ def far(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
         return connect(listener.getsockname(), *arguments, **named)
 
     monkeypatch.setattr(socket, "create_connection", connected)
-    monkeypatch.setattr(http_client, "_tls", lambda: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.05)
         thread = threading.Thread(target=serve)

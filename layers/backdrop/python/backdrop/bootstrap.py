@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
 
+from backdrop import tls
 from backdrop.aws_errors import is_throttled
 from backdrop.clock import Clock
 from backdrop.errors import KeyThrottled, NeverSent, NotConfigured
@@ -53,6 +54,7 @@ def get_services() -> Services:
             },
         )
     )
+    tls.share_with_botocore()
     session = boto3.Session()
     dynamodb = session.client("dynamodb", config=config)
     dynamodb.meta.events.register("after-call.dynamodb", _observe(clock))

@@ -2,16 +2,16 @@
 
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any
 
 import httpx
+
+from backdrop import tls
 
 CONNECT_SECONDS = 10.0
 
@@ -34,7 +34,7 @@ def new_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """
     return httpx.Client(
         transport=transport,
-        verify=_tls(),
+        verify=tls.context(),
         trust_env=False,
         follow_redirects=False,
         event_hooks={"response": [_forget_redirect]},
@@ -117,8 +117,3 @@ class _Deadline:
 def _forget_redirect(response: httpx.Response) -> None:
     # httpx builds the next request even of redirects that it doesn't follow, and raises for links that make none.
     response.headers.pop("location", None)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
