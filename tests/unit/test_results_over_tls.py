@@ -13,7 +13,7 @@ import pytest
 
 from backdrop.errors import ResultUnreachable
 from backdrop.results import Results
-from tests.unit.certificates import Authority
+from tools.certificates import Authority
 
 GATEWAY = "https://gateway.test/v1"
 PUBLIC = "93.184.216.34"

@@ -19,7 +19,7 @@ from botocore.exceptions import SSLError
 
 from backdrop import tls
 from backdrop.http_client import new_client
-from tests.unit.certificates import Authority
+from tools.certificates import Authority
 
 ASKED: dict[str, Callable[[Any], object]] = {
     "dynamodb": lambda client: client.list_tables(),

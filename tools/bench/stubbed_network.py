@@ -1,30 +1,21 @@
 """What is outside of a measured process: either only its time is taken, or it is played without a socket."""
 
 import io
-import json
-import re
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from email.utils import formatdate
-from functools import cache
 from importlib import import_module
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
-from tools.simulation.simulated_table import SimulatedTable
+from tools.bench.stubbed_services import StubbedServices, operation_of
 
 STUBBED_ENVIRONMENT = {"AWS_ENDPOINT_URL": "", "GATEWAY_BASE_URL": "https://gateway.test/v1"}
 """What to change in a function's environment to have it played with."""
-
-_PROMPT = "a marble kitchen counter in soft morning light"
-_MODIFIED = "Sun, 22 Nov 2026 08:00:00 GMT"
-_RESULT = b"\x89PNG\r\n\x1a\n" + (10**6).to_bytes(4) + b"IDAT" + bytes(10**6 + 4) + b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 class Away:
@@ -88,71 +79,26 @@ class Played:
 
     def __init__(self, away: Away) -> None:
         self._away = away
-        self._table = SimulatedTable()
+        self._services = StubbedServices("https://gateway.test")
 
     def aws(self, request: Any) -> AWSResponse:
         """In place of botocore's connections."""
-        target = request.headers.get("X-Amz-Target", b"").decode()
-        operation = target.rpartition(".")[2] or f"{request.method} object"
-        with self._away.watch(operation):
-            status, headers, body = self._json(operation, request) if target else self._s3(request)
-            return _answer(request, status, headers | {"Date": formatdate(usegmt=True)}, body)
+        with self._away.watch(operation_of(request.method, request.headers)):
+            found = self._services.aws(request.method, request.url, request.headers, request.body)
+            return _answer(request, *found)
 
     def web(self, client: Any, request: Any) -> Any:
         """In place of httpx's connections."""
         with self._away.watch(request.method):
             for _ in request.stream:  # it is made while it is sent
                 pass
-            answer = _RESULT
-            if request.method == "POST":
-                answer = json.dumps({"data": [{"url": "https://gateway.test/media/1.png"}]}).encode()
-            headers = {"Content-Type": "application/json", "x-request-id": "req_1"}
-            return client.Response(200, headers=headers, stream=client.ByteStream(answer))
+            status, headers, body = self._services.gateway(request.method)
+            return client.Response(status, headers=headers, stream=client.ByteStream(body))
 
     def download(self, _link: str) -> io.BytesIO:
         """In place of urllib's."""
         with self._away.watch("GET"):
-            return io.BytesIO(_RESULT)
-
-    def _json(self, operation: str, request: Any) -> tuple[int, dict[str, str], bytes]:
-        asked = json.loads(request.body)
-        answer: dict[str, Any]
-        if operation == "GetParameter":
-            answer = {"Parameter": {"Name": asked["Name"], "Value": "key", "Type": "SecureString"}}
-        elif operation == "PutEvents":
-            answer = {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
-        else:
-            call: Callable[..., dict[str, Any]] = getattr(self._table, _snake(operation))
-            try:
-                answer = call(**asked)
-            except ClientError as error:
-                refused = {"__type": error.response["Error"]["Code"], "Item": error.response.get("Item")}
-                return 400, {}, json.dumps(refused).encode()
-        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
-
-    def _s3(self, request: Any) -> tuple[int, dict[str, str], bytes]:
-        if request.method == "PUT":
-            return 200, {"ETag": '"stored"'}, b""
-        if "list-type=2" in request.url:
-            return 200, {"Content-Type": "application/xml"}, b"<ListBucketResult/>"
-        found = re.search(r"/photo-(\d+)-\d+\.jpg(\?|$)", request.url)
-        if not found:
-            return 404, {}, b""
-        size = int(found[1])
-        headers = {
-            "ETag": '"etag"',
-            "Last-Modified": _MODIFIED,
-            "Content-Type": "image/jpeg",
-            "x-amz-version-id": "1",
-            "x-amz-meta-prompt": _PROMPT,
-        }
-        if request.method == "HEAD":
-            return 200, headers | {"Content-Length": found[1]}, b""
-        photo, status = _photo(size), 200
-        if wanted := re.fullmatch(rb"bytes=0-(\d+)", request.headers.get("Range") or b""):
-            photo, status = photo[: int(wanted[1]) + 1], 206
-            headers["Content-Range"] = f"bytes 0-{len(photo) - 1}/{size}"
-        return status, headers | {"Content-Length": str(len(photo))}, photo
+            return io.BytesIO(self._services.gateway("GET")[2])
 
 
 class _Raw(io.BytesIO):
@@ -169,12 +115,3 @@ def _answer(request: Any, status: int, headers: dict[str, str], body: bytes) -> 
     if not request.stream_output:
         _ = answer.content  # as botocore reads what is not streamed
     return answer
-
-
-@cache
-def _photo(size: int) -> bytes:
-    return b"\xff\xd8\xff" + bytes(size - 3)
-
-
-def _snake(operation: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower()

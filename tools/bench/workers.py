@@ -148,7 +148,7 @@ class Bench:
         shutil.copy(source / "app.py", app)  # without the bytecode beside it
         layers = {
             OURS: ["DependenciesLayer", "BackdropLayer"],
-            FLOOR: ["DependenciesLayer"],
+            FLOOR: ["DependenciesLayer", "BackdropLayer"],
             ALTERNATIVE: ["AlternativeLayer"],
             BARE: [],
         }[function]

@@ -1,4 +1,7 @@
-"""The bare minimum: HEAD, POST, GET and PUT with botocore and httpx, without a check, a record or a second try."""
+"""The bare minimum: HEAD, POST, GET and PUT with botocore and httpx, without a check, a record or a second try.
+
+Its TLS is ours, so that what is compared is the work.
+"""
 
 import os
 from typing import Any
@@ -8,10 +11,16 @@ import botocore.session
 import httpx
 from botocore.config import Config
 
+from backdrop import tls
+
+tls.share_with_botocore()
+
 session: Any = botocore.session.get_session()
 s3 = session.create_client("s3", config=Config(signature_version="s3v4"))
 key = session.create_client("ssm").get_parameter(Name=os.environ["GATEWAY_API_KEY_PARAMETER"], WithDecryption=True)
-client = httpx.Client(headers={"Authorization": f"Bearer {key['Parameter']['Value']}"}, timeout=100)
+client = httpx.Client(
+    verify=tls.context(), headers={"Authorization": f"Bearer {key['Parameter']['Value']}"}, timeout=100
+)
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> None:
