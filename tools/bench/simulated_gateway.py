@@ -9,6 +9,7 @@ from backdrop.clock import utc_day
 from backdrop.errors import AccountFault, CallFailed, FailureFacts, GatewayBusy
 from backdrop.gateway import Answer, Gateway
 from backdrop.settings import Settings
+from tools.bench.perfect_scheduler import SentCall
 from tools.simulation.simulated_aws import SECONDS
 from tools.simulation.simulated_time import SimulatedTime
 
@@ -39,6 +40,8 @@ class SimulatedGateway(Gateway):
         self.answers: Counter[str] = Counter()
         self.charges: Counter[str] = Counter()
         """By upload and, as the UTC day, in all."""
+        self.calls: list[SentCall] = []
+        """Those that were neither refused nor sent to a gateway that was down."""
         self._known: dict[str, str] = {}
         """What was answered to an idempotency key: `bought`, or the request id of a failure."""
 
@@ -64,12 +67,15 @@ class SimulatedGateway(Gateway):
         is_down = _within(since, self._trouble.outage) or random.random() < self._trouble.error_rate
         if known != "bought" and (known or is_down):
             self.answers["5xx"] += 1
-            self._time.sleep(1.0)
+            if _within(since, self._trouble.outage):
+                self._time.sleep(1.0)
+            else:
+                self._take(call, 1.0)
             facts = FailureFacts(request_id=known or f"request {len(self.answers)} {now}", is_documented=True)
             if self._trouble.keys == "failures kept":
                 self._known[call.idempotency_key] = facts.request_id
             raise CallFailed(503, "unavailable", facts=facts)
-        self._time.sleep(min(60.0, 4.0 + random.expovariate(1 / 8.0)) if not known else 0.2)
+        self._take(call, min(60.0, 4.0 + random.expovariate(1 / 8.0)) if not known else 0.2)
         if not known:
             self._known[call.idempotency_key] = "bought"
             self.charges.update([call.idempotency_key.partition("-")[0], utc_day(self._time.now)])
@@ -78,6 +84,10 @@ class SimulatedGateway(Gateway):
             raise CallFailed(504, "gateway time-out")
         self.answers["200"] += 1
         return Answer(("https://results.test/" + "y" * 80,), (), "r" * 24, self._settings.price_per_image_usd)
+
+    def _take(self, call: Any, seconds: float) -> None:
+        self.calls.append(SentCall(call.idempotency_key.partition("-")[0], seconds))
+        self._time.sleep(seconds)
 
 
 def _within(moment: float, span: tuple[float, float]) -> bool:
