@@ -211,10 +211,12 @@ class LocalStack:
         overrides = {"GatewayBaseUrl": self.gateway.base_url} | parameters
         build = self._build_folder
         self._sam("build", "--template-file", str(self._template), "--build-dir", str(build))
+        parameters_file = self.home / "parameters.yaml"  # JSON, which YAML holds: no shell's or SAM's quotes
+        parameters_file.write_text(json.dumps({name: str(value) for name, value in overrides.items()}))
         self._sam(
             "deploy",
             *("--template-file", str(build / "template.yaml"), "--stack-name", STACK_NAME),
-            *("--parameter-overrides", *(f'{name}="{value}"' for name, value in overrides.items())),
+            *("--parameter-overrides", f"file://{parameters_file}"),
         )
         self.__dict__.pop("outputs", None)
         self._correct_the_emulator()

@@ -12,16 +12,23 @@ PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes
 
 
 def test_after_a_second_deploy_uploads_are_still_noticed(deployed: Deployed) -> None:
-    deployed.stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off", MaxAttempts=7)
+    fields, headers = '{"response_format": "url", "size": null}', '{"x-shop": "a b, c=d"}'
+    deployed.stack.deploy(
+        RequestsPerMinute=600,
+        ReconcileSchedule="off",
+        MaxAttempts=7,
+        GatewayExtraFields=fields,
+        GatewayExtraHeaders=headers,
+    )
 
     deployed.put("a.jpg", PHOTO, prompt="wood")
 
     deployed.until_stored("a.jpg.png")
     name = deployed.stack.outputs["ReplaceBackgroundFunctionName"]
-    assert (
-        deployed.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]["MAX_ATTEMPTS"]
-        == "7"
-    )
+    variables = deployed.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    assert variables["MAX_ATTEMPTS"] == "7"
+    assert (variables["GATEWAY_EXTRA_FIELDS"], variables["GATEWAY_EXTRA_HEADERS"]) == (fields, headers)
+    assert deployed.stack.gateway.calls()[-1]["headers"]["x-shop"] == "a b, c=d"
 
 
 def test_a_role_is_refused_what_it_does_not_allow(deployed: Deployed) -> None:

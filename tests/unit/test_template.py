@@ -17,6 +17,9 @@ PARAMETERS = {
     "GatewayApiKeyParameter": "/backdrop/gateway-api-key",
     "GatewayModel": "ideogram/ideogram-v3-replace-background",
     "GatewayRoute": "generations",
+    "GatewayPath": "",
+    "GatewayExtraFields": "{}",
+    "GatewayExtraHeaders": "{}",
     "GatewayTimeoutSeconds": 100,
     "RequestsPerMinute": 60,
     "DailyImageLimit": 1000,
@@ -131,6 +134,9 @@ def test_the_functions_have_every_variable_that_the_settings_read() -> None:
     environment = dict.fromkeys(variables, "1") | {
         "GATEWAY_BASE_URL": "https://gateway.test/v1",
         "GATEWAY_ROUTE": "generations",
+        "GATEWAY_PATH": "/images",
+        "GATEWAY_EXTRA_FIELDS": "{}",
+        "GATEWAY_EXTRA_HEADERS": "{}",
         "ON_UNKNOWN_OUTCOME": "retry",
         "INPUT_BUCKET": "in",
         "OUTPUT_BUCKET": "out",
@@ -364,11 +370,26 @@ def test_a_default_prompt_that_is_far_too_long_is_refused_quickly() -> None:
     assert not pattern.search("aaa木" * 2000 + "a" * 4000)
 
 
-def test_the_longest_prompt_names_and_numbers_fit_into_lambdas_environment() -> None:
+@pytest.mark.parametrize(
+    "long",
+    [
+        pytest.param({"DefaultPrompt": "a" * 2000}, id="prompt"),
+        pytest.param(
+            {
+                "DefaultPrompt": "a" * 500,
+                "GatewayPath": "/" * 200,
+                "GatewayExtraFields": "x" * 1000,
+                "GatewayExtraHeaders": "x" * 500,
+            },
+            id="fields and headers",
+        ),
+    ],
+)
+def test_the_longest_settings_names_and_numbers_fit_into_lambdas_environment(long: dict[str, str]) -> None:
     stack, account, region = "s" * 43, "0" * 12, "ap-southeast-2"
     parameters = {name: str(each["Default"]) for name, each in source()["Parameters"].items()}
     parameters |= {
-        "DefaultPrompt": "a" * 2000,
+        **long,
         "GatewayBaseUrl": "https://" + "g" * 120,
         "GatewayModel": "m" * 100,
         "GatewayApiKeyParameter": "/" + "k" * 60,

@@ -80,6 +80,8 @@ class Call:
     charged: bool = False
     fault: str | None = None
     """Kind of the scripted fault that hit it."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """As received, without the key."""
 
     @property
     def request(self) -> tuple[str, str]:

@@ -128,6 +128,7 @@ class Gateway:
             authorization_ok=account.accepts(request.headers.get("authorization")),
             fields=orders.shown(form),
             request_id=request.state.request_id,
+            headers={name: value for name, value in request.headers.items() if name != "authorization"},
         )
         account.calls.append(call)
         try:

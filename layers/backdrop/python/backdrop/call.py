@@ -1,6 +1,6 @@
 """A gateway call: what is sent, what it is for, and what it bought."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,10 @@ class Call:
     """Epoch seconds; the presigned link inside `body`."""
     made_at: float
     """Epoch seconds; when it was sent for the first time, or a moment before."""
+    path: str = ""
+    """Below the gateway's base URL, instead of the route's own; empty for that."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Beside those that every call has."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from backdrop import answers, http_client, images
+from backdrop import answers, gateway_extras, http_client, images
 from backdrop.answers import MAX_ANSWER_BYTES
 from backdrop.call import Call
 from backdrop.errors import KeyThrottled, NeverSent, NoImage, OutcomeUnknown
@@ -61,9 +61,17 @@ class Gateway:
             fields["image_url"] = image_link
         if request.size:
             fields["size"] = request.size
-        if route == "edits-multipart":
-            link_dies_at = _NEVER  # there is none
-        return Call(idempotency_key, route, json.dumps(fields), link_dies_at, now)
+        fields = gateway_extras.merged(fields, self._settings.gateway_extra_fields, image_link)
+        body = json.dumps(fields)
+        return Call(
+            idempotency_key,
+            route,
+            body,
+            link_dies_at if json.dumps(image_link)[1:-1] in body else _NEVER,
+            now,
+            self._settings.gateway_path,
+            dict(self._settings.gateway_extra_headers),
+        )
 
     def have_key(self) -> None:
         """Read the key if it is not at hand. Raises KeyThrottled; what else is wrong with it, the call will tell."""
@@ -87,7 +95,7 @@ class Gateway:
                 key = fresh_key
                 response = self._post(call, fields, upload, key, max(1.0, ends_at - time.monotonic()))
         if not 200 <= response.status < 300:
-            raise error_of(response, fields["prompt"], key)
+            raise error_of(response, _prompt(fields), key)
         return self._answer(response, call, key)
 
     def _post(
@@ -95,8 +103,9 @@ class Gateway:
     ) -> http_client.Response:
         if not is_key(key):
             raise NeverSent("the gateway key in SSM is empty or has characters that no key has")
-        headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
-        url = self._settings.gateway_base_url + PATHS[call.route]
+        headers = {name: call.headers[name] for name in sorted(call.headers)}  # the ledger keeps no order
+        headers |= {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
+        url = self._settings.gateway_base_url + (call.path or PATHS[call.route])
         if upload is None:
             headers["Content-Type"] = "application/json"
             request = self._client.build_request("POST", url, headers=headers, content=call.body.encode())
@@ -106,7 +115,7 @@ class Gateway:
             headers["Content-Type"] = f"multipart/form-data; boundary={boundary}"
             kind = images.sniff(upload) or images.JPEG
             file = (f"photo.{kind.extension}", upload, kind.content_type)
-            texts = {name: str(value) for name, value in fields.items()}
+            texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
             request = self._client.build_request("POST", url, headers=headers, data=texts, files={"image": file})
         try:
             return http_client.exchange(self._client, request, seconds, MAX_ANSWER_BYTES)
@@ -117,6 +126,7 @@ class Gateway:
 
     def _answer(self, response: http_client.Response, call: Call, key: str) -> Answer:
         fields = json.loads(call.body)
+        n = fields.get("n", 1)
         request_id = opaque(response.headers.get("x-request-id", ""))
         base = urlsplit(self._settings.gateway_base_url)
         body, what = response.body, "no image"
@@ -125,7 +135,7 @@ class Gateway:
             if response.is_cut:
                 raise answers.UnreadableAnswer(f"more than {MAX_ANSWER_BYTES} bytes")
             body = answers.inflated(body, response.headers.get("content-encoding", ""))
-            found = answers.images(body, fields["n"], f"{base.scheme}://{base.netloc}", call.body)
+            found = answers.images(body, n, f"{base.scheme}://{base.netloc}", call.body)
         except answers.CutAnswer:
             raise OutcomeUnknown("the answer was cut off") from None
         except answers.UnreadableAnswer as error:
@@ -133,9 +143,9 @@ class Gateway:
         if found:
             links = tuple(image if isinstance(image, str) else "" for image in found)
             inline = tuple(image if isinstance(image, bytes) else b"" for image in found)
-            cost = self._cost(response, fields["n"])
+            cost = self._cost(response, n)
             return Answer(links if any(links) else (), inline if any(inline) else (), request_id, cost)
-        said = detail(error_object(body), fields["prompt"], key)
+        said = detail(error_object(body), _prompt(fields), key)
         message = f"status {response.status} with {what} (request {request_id}){said}"
         if response.status != 200:  # accepted for later, perhaps: nobody can say what was charged
             raise OutcomeUnknown(message)
@@ -149,6 +159,11 @@ class Gateway:
         except (KeyError, ArithmeticError):
             pass
         return self._settings.price_per_image_usd * n
+
+
+def _prompt(fields: dict[str, Any]) -> str:
+    """The prompt that was sent, which an extra field may have left out or replaced."""
+    return str(fields.get("prompt", ""))
 
 
 def is_key(text: str) -> bool:

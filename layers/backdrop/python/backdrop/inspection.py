@@ -23,6 +23,7 @@ def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settin
         settings.default_prompt,
         upload.missing_metadata,
     )
+    request = _with_extra_n(request, settings)
     check_result_key(job.key, request.n)
     if 0 < settings.daily_image_limit < request.n:
         raise PermanentFailure("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
@@ -33,4 +34,16 @@ def fingerprint(upload: Upload, request: Request, settings: Settings) -> str:
     """The same for uploads whose results would be made from the same bytes in the same way, whichever time it is."""
     asked = asdict(replace(request, again=""))
     parts = [upload.etag, asked, settings.gateway_model, settings.gateway_route]
+    if settings.gateway_path or settings.gateway_extra_fields:
+        parts += [settings.gateway_path, json.dumps(settings.gateway_extra_fields, sort_keys=True)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _with_extra_n(request: Request, settings: Settings) -> Request:
+    """The request for as many images as GatewayExtraFields lets the gateway make: they are counted and paid."""
+    extra = settings.gateway_extra_fields
+    if "n" not in extra:
+        return request
+    if extra["n"] is None and request.n > 1:
+        raise PermanentFailure("invalid_option", f"n is {request.n}; GatewayExtraFields leaves n out, so it can be 1")
+    return replace(request, n=extra["n"] or 1)

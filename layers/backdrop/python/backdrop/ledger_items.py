@@ -22,6 +22,9 @@ _STORED_AS = {
 }
 """Attributes whose names are those of version 0.1, so that an update, and a way back, find every upload as it was."""
 
+_BESIDE_CALL = {"path": "call_path", "headers": "call_headers"}
+"""Attributes for fields of `Call` that version 0.1 doesn't have: it could not read them inside of `call`."""
+
 
 def attributes(values: dict[str, Any]) -> dict[str, Any]:
     """Plain values in the form of DynamoDB."""
@@ -31,7 +34,10 @@ def attributes(values: dict[str, Any]) -> dict[str, Any]:
 
 def item_of(record: Record) -> dict[str, Any]:
     """The item that keeps a record."""
-    return attributes({_STORED_AS.get(name, name): value for name, value in asdict(record).items()})
+    values = {_STORED_AS.get(name, name): value for name, value in asdict(record).items()}
+    if record.call:
+        values |= {_BESIDE_CALL[name]: values["call"].pop(name) for name in _BESIDE_CALL}
+    return attributes(values)
 
 
 def record_of(item: dict[str, Any]) -> Record:
@@ -45,7 +51,12 @@ def record_of(item: dict[str, Any]) -> Record:
     for name in ("links", "outputs", "history"):
         values[name] = tuple(values.get(name) or ())
     call = values.get("call")
-    values["call"] = Call(**call) if call else None
+    beside = {
+        name: _plain(TypeDeserializer().deserialize(item[attribute]))
+        for name, attribute in _BESIDE_CALL.items()
+        if attribute in item
+    }
+    values["call"] = Call(**call, **beside) if call else None
     values["state"] = State(values["state"])
     values["rejected_in"] = State(values["rejected_in"]) if values.get("rejected_in") else None
     if "replays" in item:  # written by an earlier version: replays without an answer, the first call not counted

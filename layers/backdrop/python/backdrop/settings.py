@@ -1,12 +1,13 @@
 """The environment as one checked object; no other module reads it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
+from backdrop import gateway_extras
 from backdrop.errors import NotConfigured
 from backdrop.request import clean_prompt
 
@@ -39,6 +40,10 @@ class Settings:
     max_attempts: int
     on_unknown_outcome: OnUnknownOutcome
     local_endpoint: bool
+    gateway_path: str = ""
+    """Below the base URL, instead of the route's own; empty for that."""
+    gateway_extra_fields: Mapping[str, Any] = field(default_factory=dict)
+    gateway_extra_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def replays_allowed(self) -> int:
@@ -77,6 +82,7 @@ class Settings:
         if not price.is_finite() or price < 0:
             raise NotConfigured(f"PRICE_PER_IMAGE_USD is {text('PRICE_PER_IMAGE_USD')!r}, no price in dollars")
 
+        route = one_of("GATEWAY_ROUTE", get_args(Route))
         settings = cls(
             stack=text("STACK_NAME"),
             input_bucket=text("INPUT_BUCKET"),
@@ -87,7 +93,7 @@ class Settings:
             gateway_base_url=_checked_base_url(text("GATEWAY_BASE_URL")),
             gateway_api_key_parameter=text("GATEWAY_API_KEY_PARAMETER"),
             gateway_model=text("GATEWAY_MODEL"),
-            gateway_route=one_of("GATEWAY_ROUTE", get_args(Route)),
+            gateway_route=route,
             gateway_timeout_seconds=whole("GATEWAY_TIMEOUT_SECONDS", 1),
             requests_per_minute=whole("REQUESTS_PER_MINUTE", 1),
             daily_image_limit=whole("DAILY_IMAGE_LIMIT", 0),
@@ -96,6 +102,13 @@ class Settings:
             max_attempts=whole("MAX_ATTEMPTS", 1),
             on_unknown_outcome=one_of("ON_UNKNOWN_OUTCOME", get_args(OnUnknownOutcome)),
             local_endpoint=bool(environment.get("AWS_ENDPOINT_URL", "").strip()),
+            gateway_path=gateway_extras.checked_path(environment.get("GATEWAY_PATH", "").strip()),
+            gateway_extra_fields=gateway_extras.checked_fields(
+                environment.get("GATEWAY_EXTRA_FIELDS", "").strip() or "{}", is_upload=route == "edits-multipart"
+            ),
+            gateway_extra_headers=gateway_extras.checked_headers(
+                environment.get("GATEWAY_EXTRA_HEADERS", "").strip() or "{}"
+            ),
         )
         if settings.input_bucket == settings.output_bucket:
             raise NotConfigured("INPUT_BUCKET and OUTPUT_BUCKET are the same: every result would be a new upload")
