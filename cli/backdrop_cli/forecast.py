@@ -7,7 +7,8 @@ from typing import Any
 
 from backdrop.clock import utc_day
 from backdrop.gateway_errors import ORIGIN_NOT_REACHED, plain_name, says_no_money
-from backdrop.rate_limiter import HEADROOM, PACE_ID
+from backdrop.pace_item import PACE_ID
+from backdrop.rate_limiter import HEADROOM
 from backdrop.settings import Settings
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.page import counted, dollars

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar
 
-from backdrop.rate_limiter import PACE_ID
+from backdrop.pace_item import PACE_ID
 from tools.local_stack import STACK_NAME, LocalStack, until
 
 

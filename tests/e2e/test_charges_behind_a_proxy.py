@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from backdrop.circuit_breaker import EARLY_LOOK_SECONDS
 from backdrop.clock import utc_day
-from backdrop.rate_limiter import EARLY_LOOK_SECONDS, PACE_ID
+from backdrop.pace_item import PACE_ID
 from tests.e2e.deployed import Deployed, another
 from tests.e2e.lossy_proxy import LossyProxy, lossy_proxy
 from tools.local_stack import until

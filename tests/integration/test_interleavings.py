@@ -82,16 +82,16 @@ def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(wo
     early.time, late.time = midnight - 0.5, midnight - 1.5
     ahead = RateLimiter(world.dynamodb, TABLE, early, 6000, 2)
     behind = RateLimiter(world.dynamodb, TABLE, late, 6000, 2)
-    ahead.take(2, 0.0)
+    ahead.acquire(2, 0.0)
     with pytest.raises(DailyLimitReached):
-        ahead.take(1, 0.0)
+        ahead.acquire(1, 0.0)
     early.time, late.time = midnight + 0.1, midnight - 0.9
 
     bought = 0
     for _ in range(3):
         for keeper in (ahead, behind):
             with suppress(DailyLimitReached, NoSlotFree):
-                bought += keeper.take(1, 0.0).images
+                bought += keeper.acquire(1, 0.0).images
 
     assert bought == 2, "the new day's limit is 2, and the old day's was used up"
 
@@ -100,7 +100,7 @@ def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_li
     environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
-    client = world.app.pace._client
+    client = world.app.pace._item._client
     real, left = client.update_item, [1]
 
     def update_item(**arguments: Any) -> Any:
@@ -171,8 +171,8 @@ def test_slots_are_never_closer_than_requests_per_minute_allows(world: Harness, 
 def test_a_rate_limit_postpones_calls_whose_slot_is_a_second_away(world: Harness) -> None:
     """'honouring Retry-After': a worker that waits in place for its slot sees the push-back when it wakes."""
     keeper, other = (RateLimiter(world.dynamodb, TABLE, MovedClock(), 60, 0) for _ in range(2))
-    keeper.take(1, 0.0)
-    slot = other.take(1, 0.0)
+    keeper.acquire(1, 0.0)
+    slot = other.acquire(1, 0.0)
     assert slot.at > world.now()
     keeper.back_off(60)
 
@@ -188,7 +188,7 @@ def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
     # Its turn has come, behind it stands an hour of others.
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
     world.app.ledger.release(record, replace(record, queue_position=world.now()), 0.0)
-    environment_pace.take(0, 0.0)
+    environment_pace.acquire(0, 0.0)
     world.dynamodb.update_item(
         TableName=TABLE,
         Key={"id": {"S": "pace"}},
@@ -562,13 +562,13 @@ def test_a_pace_item_that_hiccups_after_a_payment_does_not_lose_inline_images(
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.settings(answer="b64_json")
     pace = world.app.pace
-    real = pace.succeeded
+    real = pace.breaker.succeeded
 
     def hiccup(slot: Any) -> None:
-        monkeypatch.setattr(pace, "succeeded", real)
+        monkeypatch.setattr(pace.breaker, "succeeded", real)
         raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem")
 
-    monkeypatch.setattr(pace, "succeeded", hiccup)
+    monkeypatch.setattr(pace.breaker, "succeeded", hiccup)
     world.upload("a.jpg", photo, prompt="wood")
     world.drain()
 
@@ -581,13 +581,13 @@ def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.faults([{"kind": "status", "status": 503}])
     pace = world.app.pace
-    real = pace.failed
+    real = pace.breaker.failed
 
     def hiccup(*_: Any, **__: Any) -> bool:
-        monkeypatch.setattr(pace, "failed", real)
+        monkeypatch.setattr(pace.breaker, "failed", real)
         raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem")
 
-    monkeypatch.setattr(pace, "failed", hiccup)
+    monkeypatch.setattr(pace.breaker, "failed", hiccup)
     world.upload("a.jpg", photo, prompt="wood")
     world.drain()
 
@@ -598,11 +598,11 @@ def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
 def test_failures_with_successes_between_them_are_not_ten_in_a_row(world: Harness) -> None:
     """Calls overlap: each is taken before the one before it is answered, and every second one works."""
     keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), 30_000, 0)
-    failing, working, paused = keeper.take(1, 0.0), keeper.take(1, 0.0), []
+    failing, working, paused = keeper.acquire(1, 0.0), keeper.acquire(1, 0.0), []
     for _ in range(15):
-        paused.append(keeper.failed(failing, "503", may_be_charged=True))
-        keeper.succeeded(working)
-        failing, working = keeper.take(1, 0.0), keeper.take(1, 0.0)
+        paused.append(keeper.breaker.failed(failing, "503", may_be_charged=True))
+        keeper.breaker.succeeded(working)
+        failing, working = keeper.acquire(1, 0.0), keeper.acquire(1, 0.0)
 
     assert not any(paused)
 
@@ -627,7 +627,7 @@ def test_a_retry_does_not_go_to_the_end_of_a_line_of_hours(world: Harness, photo
     job = world.put("a.jpg", photo, prompt="wood")
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
     world.app.ledger.release(record, replace(record, queue_position=world.now()), 0.0)
-    pace.take(0, 0.0)
+    pace.acquire(0, 0.0)
     world.dynamodb.update_item(
         TableName=TABLE,
         Key={"id": {"S": "pace"}},
@@ -649,25 +649,25 @@ def test_who_has_had_a_turn_does_not_stand_behind_everybody_again(world: Harness
     keeper.back_off(10)
     for _ in range(100):
         with pytest.raises(NoSlotFree):
-            keeper.take(1, 0.0)
+            keeper.acquire(1, 0.0)
 
     with pytest.raises(NoSlotFree) as newcomer:
-        keeper.take(1, 0.0)
+        keeper.acquire(1, 0.0)
     with pytest.raises(NoSlotFree) as failed:
-        keeper.take(1, world.now() - 1)
+        keeper.acquire(1, world.now() - 1)
     assert newcomer.value.due_at > world.now() + 100
     assert failed.value.due_at < world.now() + 20
 
 
 def test_a_probe_waits_as_long_as_a_429_asks(world: Harness, photo: bytes) -> None:
     keeper = RateLimiter(world.dynamodb, TABLE, MovedClock(), 60, 0)
-    slot = keeper.take(1, 0.0)
-    keeper.pause(slot, "429", may_be_charged=False)
+    slot = keeper.acquire(1, 0.0)
+    keeper.breaker.pause(slot, "429", may_be_charged=False)
     keeper.back_off(600)
     world.advance(100)
 
     with pytest.raises(Paused):
-        keeper.take(1, 0.0)
+        keeper.acquire(1, 0.0)
 
 
 def test_a_refusal_that_could_not_be_written_is_still_not_charged(

@@ -17,7 +17,7 @@ def pace(world: Harness, rpm: int = 60, daily_limit: int = 0) -> RateLimiter:
 def test_slots_are_handed_out_one_at_a_time_at_the_pace(world: Harness) -> None:
     keeper = pace(world, rpm=120)
 
-    first, second, third = (keeper.take(1, 0.0) for _ in range(3))
+    first, second, third = (keeper.acquire(1, 0.0) for _ in range(3))
 
     assert 0.5 <= second.at - first.at < 0.6
     assert 0.5 <= third.at - second.at < 0.6
@@ -25,8 +25,8 @@ def test_slots_are_handed_out_one_at_a_time_at_the_pace(world: Harness) -> None:
 
 def test_calls_that_were_not_charged_pause_after_ten_however_many_images_each_asked_for(world: Harness) -> None:
     keeper = pace(world)
-    slot = keeper.take(8, 0.0)
-    paused = [keeper.failed(slot, "429", may_be_charged=False) for _ in range(10)]
+    slot = keeper.acquire(8, 0.0)
+    paused = [keeper.breaker.failed(slot, "429", may_be_charged=False) for _ in range(10)]
 
     assert paused == [False] * 9 + [True]
 
@@ -35,7 +35,7 @@ def test_workers_share_one_pace(world: Harness) -> None:
     keepers = [pace(world, rpm=1200) for _ in range(8)]
 
     with ThreadPoolExecutor(8) as pool:
-        slots = sorted(pool.map(lambda keeper: keeper.take(1, 0.0).at, keepers))
+        slots = sorted(pool.map(lambda keeper: keeper.acquire(1, 0.0).at, keepers))
 
     gaps = [after - before for before, after in pairwise(slots)]
     assert min(gaps) >= 0.05
@@ -127,13 +127,13 @@ def test_during_a_pause_uploads_look_again_within_a_minute_and_later_every_quart
 
 def test_a_pause_lets_single_probes_through(world: Harness, photo: bytes) -> None:
     keeper, other = pace(world), pace(world)
-    slot = keeper.take(1, 0.0)
-    keeper.pause(slot, "402", may_be_charged=False)
+    slot = keeper.acquire(1, 0.0)
+    keeper.breaker.pause(slot, "402", may_be_charged=False)
     world.advance(20)
 
-    assert keeper.take(1, 0.0).is_probe
+    assert keeper.acquire(1, 0.0).is_probe
     with pytest.raises(Exception, match="paused"):
-        other.take(1, 0.0)
+        other.acquire(1, 0.0)
 
 
 def test_row_22_a_rotated_key_is_picked_up_without_a_deploy(world: Harness, photo: bytes) -> None:
@@ -200,7 +200,7 @@ def test_the_daily_limit_holds_for_workers_at_once(world: Harness) -> None:
 
     def take(keeper: RateLimiter) -> int:
         try:
-            return keeper.take(1, 0.0).images
+            return keeper.acquire(1, 0.0).images
         except Exception:
             return 0
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from backdrop.clock import Clock
 from backdrop.errors import NoSlotFree, Postponed
-from backdrop.rate_limiter import RateLimiter, Slot
+from backdrop.pace_item import Slot
+from backdrop.rate_limiter import RateLimiter
 from tools.simulation.simulated_table import SimulatedTable
 
 UPLOADS = 10_000
@@ -47,7 +48,7 @@ def played(uploads: int, rpm: int) -> tuple[list[float], int, int]:
         SimulatedClock.at = at
         invocations += 1
         try:
-            slot: Slot = workers[invocations % len(workers)].take(1, queue_position)
+            slot: Slot = workers[invocations % len(workers)].acquire(1, queue_position)
         except Postponed as wait:
             turn = wait.due_at if isinstance(wait, NoSlotFree) else 0.0
             late = random.uniform(0, 2)

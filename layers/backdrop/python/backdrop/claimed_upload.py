@@ -10,7 +10,7 @@ from backdrop.call import Purchase
 from backdrop.errors import PermanentFailure, Postponed
 from backdrop.job import Job
 from backdrop.log import logger
-from backdrop.rate_limiter import Slot
+from backdrop.pace_item import Slot
 from backdrop.services import Services
 from backdrop.upload import Record
 

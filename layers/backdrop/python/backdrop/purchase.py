@@ -39,9 +39,9 @@ from backdrop.errors import (
 )
 from backdrop.inspection import fingerprint, inspect
 from backdrop.log import logger
+from backdrop.pace_item import Slot
 from backdrop.photo_link import link_state
 from backdrop.queues import THROTTLED_SECONDS, backoff
-from backdrop.rate_limiter import Slot
 from backdrop.storage import LINK_SECONDS
 from backdrop.upload import Record
 
@@ -110,7 +110,7 @@ def _slot(attempt: ClaimedUpload, images: int) -> tuple[Slot, float]:
     try:
         if attempt.ends_at - now < app.settings.gateway_timeout_seconds + STORING_SECONDS:
             raise NoSlotFree(now)  # too little time is left in this invocation
-        slot = app.pace.take(images, attempt.record.queue_position)
+        slot = app.pace.acquire(images, attempt.record.queue_position)
         return slot, app.pace.wait(slot)
     except Postponed as wait:
         attempt.wait(wait, replace(attempt.record, queue_position=wait.due_at if isinstance(wait, NoSlotFree) else 0.0))
@@ -152,7 +152,7 @@ def _call(
         attempt.paid(purchase)
     finally:
         with best_effort("tell the rate limiter"):
-            app.pace.succeeded(slot)
+            app.pace.breaker.succeeded(slot)
     return answer.inline
 
 
@@ -183,11 +183,11 @@ def _failed(attempt: ClaimedUpload, error: GatewayError, slot: Slot, is_replay: 
         "gateway call failed",
         outcome=what,
         failure=_failure(error),
-        failing_since=app.pace.failing_since,
+        failing_since=app.pace.breaker.failing_since,
         detail=str(error),
         attempts=attempt.record.calls_sent,
     )
-    call = replace(call, is_paused=is_paused, next_look=app.pace.next_look())
+    call = replace(call, is_paused=is_paused, next_look=app.pace.breaker.next_look())
     sent = attempt.record.call
     if is_replay and sent and isinstance(error, BadRequestError | AccountFault):
         call = replace(call, link=link_state(sent, app.storage.link(attempt.job), call.now))
@@ -215,16 +215,16 @@ def _tell_pace(attempt: ClaimedUpload, call: FailedCall, slot: Slot) -> bool:
         if isinstance(error, KeyThrottled):
             return False  # it says nothing about the gateway
         if isinstance(error, NoImage | BadRequestError):
-            pace.answered(slot)
+            pace.breaker.answered(slot)
         elif isinstance(error, AccountFault):
             if forbidden_responses_of(call) < MAX_FORBIDDEN_RESPONSES:
-                pace.pause(slot, reason, may_be_charged=False)
+                pace.breaker.pause(slot, reason, may_be_charged=False)
             return True
         elif isinstance(error, GatewayBusy) and error.status == 429:
             pace.back_off(error.retry_after or RATE_LIMIT_SECONDS)
-            return pace.failed(slot, reason, may_be_charged=False)
+            return pace.breaker.failed(slot, reason, may_be_charged=False)
         else:
-            return pace.failed(slot, reason, may_be_charged=True)
+            return pace.breaker.failed(slot, reason, may_be_charged=True)
     return False
 
 
