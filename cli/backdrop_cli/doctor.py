@@ -23,7 +23,7 @@ from backdrop_cli.forecast import PaceNow, pace_now
 from backdrop_cli.options import CliContext, common, printable
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.photos import Photo
-from backdrop_cli.submit import upload
+from backdrop_cli.sending import upload
 
 SAMPLE = Path(__file__).with_name("sample") / "mug.jpg"
 PROMPT = "a marble kitchen counter in soft morning light"

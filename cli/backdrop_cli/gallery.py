@@ -1,7 +1,6 @@
 """`backdrop gallery`: what became of the uploads, to look at, on one page that needs no network."""
 
 import hashlib
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext, common
 from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
+from backdrop_cli.pixels import without_remarks
 from backdrop_cli.progress import bar, streamed
 from backdrop_cli.uploads import Stage, prefix_of, seen
 
@@ -150,8 +150,7 @@ def _look(setting: CliContext, prefix: str) -> tuple[list[tuple[Job, Record]], C
 
 def _write(setting: CliContext, over: list[tuple[Job, Record]], out: Path, title: str, note: str) -> Totals:
     looker = GalleryBuilder(setting.deployment, side_for(sum(1 + len(record.stored) for _, record in over)))
-    with _written(out) as file, bar(setting.aside, "Fetching", len(over)) as step, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd photos would get into the bar
+    with _written(out) as file, bar(setting.aside, "Fetching", len(over)) as step, without_remarks():
 
         def pairs() -> Iterator[Pair]:
             for pair in streamed(lambda each: looker.pair(*each), over):

@@ -1,6 +1,9 @@
 """Pixels of every kind as ordinary ones: eight bits, sRGB, upright."""
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Condition
 from types import TracebackType
 
@@ -55,6 +58,14 @@ class _Place:
 
 
 DECODING = Room(PIXELS_AT_ONCE)
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """Keep what Pillow remarks on odd pictures out of the terminal: it would get into a progress bar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def has_transparency(image: Image) -> bool:

@@ -17,13 +17,13 @@ from moto.backends import get_backend
 from backdrop.job import Job
 from backdrop.settings import Settings
 from backdrop.states import State
-from backdrop_cli import submit as submit_module
+from backdrop_cli import sending, submission
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.follow import fetch
 from backdrop_cli.forecast import offer
 from backdrop_cli.options import CliContext
-from backdrop_cli.submit import Submitted
+from backdrop_cli.submission import Submitted, with_records
 from tests.integration.conftest import Run
 from tests.integration.harness import INPUT, OUTPUT, Harness, MovedClock, s3_event
 
@@ -78,13 +78,13 @@ def test_a_put_whose_answer_got_lost_makes_no_second_version(
 ) -> None:
     """Nor does a second `submit` at the same time: what was looked up a moment ago is no longer true."""
     run("submit", "photos", "--prompt", "snow")
-    looked, looks = submit_module._looked, []
+    looked, looks = submission.looked, []
 
     def late(deployment: Deployment, photo: Any) -> Submitted:
         looks.append(photo)
         return Submitted(photo) if len(looks) == 1 else looked(deployment, photo)
 
-    monkeypatch.setattr(submit_module, "_looked", late)
+    monkeypatch.setattr(sending, "looked", late)
     assert run("submit", "photos", "--prompt", "snow")["photos"][0]["job_id"] == current(world).id
     assert len(versions(world)) == 1
 
@@ -146,14 +146,14 @@ def test_again_interrupted_says_what_it_is_still_for(
 ) -> None:
     (red.parent / "blue.jpg").write_bytes(photo)
     run("submit", "photos", "--prompt", "snow")
-    begun = submit_module._begun
+    begun = sending.begin
 
     def only_red(deployment: Deployment, submitted: Submitted) -> Submitted:
         if submitted.photo.path.name == "blue.jpg":
             raise KeyboardInterrupt
         return begun(deployment, submitted)
 
-    monkeypatch.setattr(submit_module, "_begun", only_red)
+    monkeypatch.setattr(sending, "begin", only_red)
     setting = CliContext()
     setting.__dict__["deployment"] = deployment
     done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow", "--again"], obj=setting)
@@ -333,7 +333,7 @@ def test_an_upload_that_somebody_replaced_is_said_to_be(
     job = current(world)
     world.put("photos/red.jpg", photo, prompt="another's")
     world.notify(job)
-    [mine] = submit_module._with_records(deployment, [Submitted(photo=None, job=job)])  # type: ignore[arg-type]
+    [mine] = with_records(deployment, [Submitted(photo=None, job=job)])  # type: ignore[arg-type]
 
     assert mine.status == "replaced"
 

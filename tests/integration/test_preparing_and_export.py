@@ -129,7 +129,7 @@ def test_a_photo_is_decoded_once_and_not_at_all_when_it_is_there(
         prepares.append(arguments)
         return prepare(*arguments)
 
-    monkeypatch.setattr("backdrop_cli.submit.prepared", once)
+    monkeypatch.setattr("backdrop_cli.sending.prepared", once)
     assert run("submit", "red.jpg", "plain.jpg", "--prompt", "snow")[0]["submitted"] == 2
     assert run("submit", "red.jpg", "plain.jpg", "--prompt", "snow")[0]["submitted"] == 0
     assert len(prepares) == 1

@@ -16,11 +16,12 @@ from click.testing import CliRunner
 from backdrop.request import read_request
 from backdrop.settings import Settings
 from backdrop_cli.commands import cli
+from backdrop_cli.finding import find
 from backdrop_cli.forecast import duration, quote
 from backdrop_cli.options import CliContext, common
-from backdrop_cli.photos import Photo, find
+from backdrop_cli.photos import Photo
 from backdrop_cli.progress import bar, side_by_side, streamed
-from backdrop_cli.submit import Submitted
+from backdrop_cli.submission import Submitted
 
 JPEG = b"\xff\xd8\xff" + bytes(100)
 NOON = 1_700_049_600.0  # of a UTC day

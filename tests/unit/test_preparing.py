@@ -11,9 +11,10 @@ import PIL.Image
 import pytest
 from PIL import Image, ImageCms
 
+from backdrop_cli.finding import find, with_plans
 from backdrop_cli.page import Image as Shown
 from backdrop_cli.page import embedded
-from backdrop_cli.photos import find, key_below, with_plans
+from backdrop_cli.photos import key_below
 from backdrop_cli.pixels import Room
 from backdrop_cli.preparing import Unreadable, counted_reasons, is_picture, plan, prepared, renamed
 from tests.pictures import bomb, encoded, exif, grey16, heic, ink_profile, mug, opened, png, turned
