@@ -10,16 +10,18 @@ import click
 
 from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
 from backdrop.job import is_no_photo
-from backdrop.request import clean_prompt
 from backdrop.result_storage import RESULT_SUFFIX
 from backdrop.storage import MAX_UPLOAD_BYTES
-from backdrop_cli.photos import PREPARED_FROM, Photo, check_keys, check_length, key_below, photo_of
-from backdrop_cli.preparing import EXTENSIONS, RAW_EXTENSIONS, Unreadable, is_picture, plan, renamed
+from backdrop_cli.mistakes import Mistake
+from backdrop_cli.photos import PREPARED_FROM, Photo, checked, key_below, photo_of, too_long
+from backdrop_cli.preparing import EXTENSIONS, RAW_EXTENSIONS, Plan, Unreadable, is_picture, plan, renamed
 from backdrop_cli.progress import Step, side_by_side
+from backdrop_cli.prompt_templates import BadTemplate, filled, names_of
 
 _RESULT = re.compile(f"(?P<photo>.+?){RESULT_SUFFIX}", re.DOTALL)
 _PHOTO = re.compile(r".+\.(jpe?g|png|webp|avif|hei[cf]|tiff?|bmp|gif)", re.IGNORECASE | re.DOTALL)
-_NO_PICTURE = "neither JPEG, PNG nor WebP, nor what could be made one of them"
+NO_PICTURE = "neither JPEG, PNG nor WebP, nor what could be made one of them"
+BROKEN = "it is called like a photo, but is no picture"
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Found:
     """
 
     photos: list[Photo] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
     left_alone: dict[str, list[Path]] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
 
@@ -44,68 +47,71 @@ def find(
 ) -> Found:
     """The photos among `paths`, folders with all that is below them. A folder keeps its name in the keys, and its tree.
 
-    Without `prompt`, a photo's is that of the prompt.txt nearest to it, from its folder up to the one that was named.
+    `prompt` can have names of `names_of` in it. Without one, a photo's is that of the prompt.txt nearest to it, from
+    its folder up to the one that was named.
     What is below `out`, and what is called like a result, is left alone. With `prepares`, what `with_plans` can make
     a photo of is one, too. Raises UsageError for what can't be uploaded as it was asked for.
     """
-    if to.startswith("/"):
-        raise click.UsageError(f"--to is {to!r}; it is the beginning of a key, as in spring/.")
-    if prompt is not None:
-        prompt = clean_prompt(prompt)
-        if not prompt:
-            raise click.UsageError("--prompt is empty: it has no visible character.")
-    found = Found()
+    found, prompt = Found(), checked(to, prompt)
     for path in paths:
         if path.is_dir():
             for file, why in _below(path, out, prepares):
-                if why == _NO_PICTURE and file.suffix.lower() in EXTENSIONS:
-                    found.unreadable[file] = "it is called like a photo, but is no picture"
+                if is_broken(file, why):
+                    found.unreadable[file] = BROKEN
                     continue
                 if why:
                     found.left_alone.setdefault(why, []).append(file)
                     continue
                 key = f"{to}{key_below(path.resolve().name, file.relative_to(path))}"
-                found.photos.append(photo_of(file, key, prompt, path, options))
+                found.photos.append(photo_of(file, key, _prompt(prompt, file), path, options))
         elif is_no_photo(path.name):
             found.left_alone.setdefault("no photo by its name", []).append(path)
         elif _is_result(path.name, {other.name for other in paths if other.parent == path.parent}):
             found.left_alone.setdefault("called like a result", []).append(path)
         else:
-            why = _why_not(path, prepares)
+            why = why_not(path, prepares)
             if why:
                 raise click.UsageError(f"{path}: {why}.")
-            found.photos.append(photo_of(path, f"{to}{path.name}", prompt, path.parent, options))
-    check_keys(found.photos)
+            found.photos.append(photo_of(path, f"{to}{path.name}", _prompt(prompt, path), path.parent, options))
     return found
 
 
+def _prompt(template: str | None, path: Path) -> str | None:
+    try:
+        return template and filled(template, names_of(path))
+    except BadTemplate as error:
+        raise click.UsageError(f"{error}.") from None
+
+
 def with_plans(found: Found, max_side: int, step: Step) -> Found:
-    """The photos with what has to be done to them, and the keys that they get by that; no pixel is decoded.
+    """The photos with what has to be done to them, and the keys that they get by that; no pixel is decoded."""
 
-    Raises UsageError when two of them would get one key.
-    """
-
-    def planned(photo: Photo) -> Photo | str:
+    def planned(path: Path) -> Plan | str | None:
         try:
-            what = plan(photo.path, max_side)
+            return plan(path, max_side)
         except Unreadable as error:
             return str(error)
         except OSError as error:
             return f"it can't be read ({error.strerror})"
-        if what is None:
-            return photo
-        metadata = photo.metadata | {PREPARED_FROM: what.mark}
-        check_length(metadata)
-        return replace(photo, key=renamed(photo.key, what.extension), metadata=metadata, plan=what)
 
-    photos, unreadable = list[Photo](), dict(found.unreadable)
-    for photo, result in zip(found.photos, side_by_side(planned, found.photos, step), strict=True):
-        if isinstance(result, str):
-            unreadable[photo.path] = result
-        else:
-            photos.append(result)
-    check_keys(photos)
-    return replace(found, photos=photos, unreadable=unreadable)
+    paths = list(dict.fromkeys(photo.path for photo in found.photos))
+    plans = dict(zip(paths, side_by_side(planned, paths, step), strict=True))
+    photos, mistakes = list[Photo](), list(found.mistakes)
+    for photo in found.photos:
+        what = plans[photo.path]
+        if isinstance(what, str):
+            continue
+        if what is not None:
+            photo = replace(
+                photo,
+                key=renamed(photo.key, what.extension),
+                metadata=photo.metadata | {PREPARED_FROM: what.mark},
+                plan=what,
+            )
+            mistakes += [Mistake(why, photo.line) for why in [too_long(photo.metadata)] if why]
+        photos.append(photo)
+    unreadable = found.unreadable | {path: what for path, what in plans.items() if isinstance(what, str)}
+    return replace(found, photos=photos, mistakes=mistakes, unreadable=unreadable)
 
 
 def _below(folder: Path, out: Path | None, prepares: bool) -> Iterator[tuple[Path, str]]:
@@ -123,7 +129,7 @@ def _below(folder: Path, out: Path | None, prepares: bool) -> Iterator[tuple[Pat
                 continue
             path = Path(parent, name)
             is_result = _is_result(name, set(names)) or _is_result(name, None)
-            yield path, "called like a result" if is_result else _why_not(path, prepares)
+            yield path, "called like a result" if is_result else why_not(path, prepares)
     yield from ((path, "a folder that can't be read") for path in unreadable)
 
 
@@ -135,7 +141,12 @@ def _is_result(name: str, names: set[str] | None) -> bool:
     return found["photo"] in names if names is not None else _PHOTO.fullmatch(found["photo"]) is not None
 
 
-def _why_not(path: Path, prepares: bool) -> str:
+def is_broken(path: Path, why: str) -> bool:
+    """Whether a file that can't be uploaded, for `why`, is called as if it could: it is named, and the others go on."""
+    return why == NO_PICTURE and path.suffix.lower() in EXTENSIONS
+
+
+def why_not(path: Path, prepares: bool) -> str:
     """Why a file can't be uploaded; empty when it can."""
     try:
         if not path.is_file():
@@ -148,7 +159,7 @@ def _why_not(path: Path, prepares: bool) -> str:
     if prepares:
         if path.suffix.lower() in RAW_EXTENSIONS:
             return "a camera's raw file"
-        return "" if is_picture(start) else _NO_PICTURE
+        return "" if is_picture(start) else NO_PICTURE
     if sniff(start) not in ACCEPTED_UPLOADS:
         return "neither JPEG, PNG nor WebP"
     if size > MAX_UPLOAD_BYTES:

@@ -28,12 +28,20 @@ class Photo:
     metadata: dict[str, str]
     plan: Plan | None = None
     """What is done to it before it is uploaded; None for what is uploaded as it is."""
+    variant: str = ""
+    line: int = 0
+    """Of the table that names it; 0 without one."""
 
     @property
     def place(self) -> str:
         """What the key has before the file's name."""
         name = unicodedata.normalize("NFC", self.path.name)
         return self.key.removesuffix(renamed(name, self.plan.extension) if self.plan else name)
+
+    @property
+    def beside(self) -> Path:
+        """What the results' files begin with, where they are downloaded next to the photo."""
+        return self.path.with_stem(f"{self.path.stem}.{self.variant}") if self.variant else self.path
 
     @property
     def images(self) -> int:
@@ -76,26 +84,27 @@ def photo_of(path: Path, key: str, prompt: str | None, top: Path, options: dict[
             " --to is the beginning of a key, as in spring/."
         )
     return Photo(
-        path, unicodedata.normalize("NFC", key), _metadata(prompt or _nearest_prompt(path.parent, top), options)
+        path,
+        unicodedata.normalize("NFC", key),
+        _metadata(clean_prompt(prompt or "") or _nearest_prompt(path.parent, top), options),
     )
+
+
+def checked(to: str, prompt: str | None) -> str | None:
+    """`prompt` as it is sent. Raises UsageError when it shows nothing, or when no key can begin with `to`."""
+    if to.startswith("/"):
+        raise click.UsageError(f"--to is {to!r}; it is the beginning of a key, as in spring/.")
+    if prompt is None:
+        return None
+    prompt = clean_prompt(prompt)
+    if not prompt:
+        raise click.UsageError("--prompt is empty: it has no visible character.")
+    return prompt
 
 
 def key_below(folder: str, path: PurePath) -> str:
     """The key of a file at `path` below a folder, whichever way the system writes paths."""
     return (type(path)(folder) / path).as_posix()
-
-
-def check_keys(photos: list[Photo]) -> None:
-    """Raises UsageError when two photos would get one key."""
-    by_key: dict[str, list[str]] = {}
-    for photo in photos:
-        by_key.setdefault(photo.key, []).append(str(photo.path))
-    for key, paths in by_key.items():
-        if len(paths) > 1:
-            raise click.UsageError(
-                f"More than one of the photos would become {key!r}: {', '.join(paths)}. Upload them with different"
-                " --to."
-            )
 
 
 def _nearest_prompt(folder: Path, top: Path) -> str:
@@ -128,13 +137,13 @@ def _metadata(prompt: str, options: dict[str, str]) -> dict[str, str]:
         read_request(metadata, lambda: "", "to be found in the bucket")
     except PermanentFailure as rejected:
         raise click.UsageError(f"{rejected.message}.") from None
-    check_length(metadata)
+    if why := too_long(metadata):
+        raise click.UsageError(f"{why[0].upper()}{why[1:]}.")
     return metadata
 
 
-def check_length(metadata: dict[str, str]) -> None:
-    """Raises UsageError when S3 allows no metadata of this length."""
-    if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
-        raise click.UsageError(
-            "The prompt is longer than S3's metadata. Put it into prompt.txt in the bucket's folder."
-        )
+def too_long(metadata: dict[str, str]) -> str:
+    """Why S3 doesn't take metadata of this length; empty when it does."""
+    if sum(len(name) + len(value) for name, value in metadata.items()) <= MAX_METADATA_BYTES:
+        return ""
+    return "the prompt is longer than S3's metadata. Put it into prompt.txt in the bucket's folder"

@@ -18,8 +18,12 @@ Result = TypeVar("Result")
 class Step(Protocol):
     """Moves a bar on by `done`, and changes its title when there is a new one."""
 
-    def __call__(self, done: int, title: str = "") -> None:
+    def __call__(self, done: int, title: str = "", /) -> None:
         """As the class says."""
+
+
+def no_step(_done: int, _title: str = "") -> None:
+    """The step of work that shows no bar."""
 
 
 @contextmanager

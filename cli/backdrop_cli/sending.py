@@ -2,7 +2,10 @@
 
 import io
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,30 +17,39 @@ from backdrop.reconcile import enqueue
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext
 from backdrop_cli.photos import Photo, digests
-from backdrop_cli.preparing import Unreadable, prepared
-from backdrop_cli.progress import bar, side_by_side
+from backdrop_cli.preparing import Plan, Unreadable, prepared
+from backdrop_cli.progress import bar, no_step, side_by_side
 from backdrop_cli.submission import Submitted, looked
 
 MOST_TRIES = 5
 _AGAIN = {404, 409, 412, 500, 502, 503, 504}  # 404: what was to be replaced is gone
+Prepare = Callable[[Path, Plan], bytes]
 
 
 def send(setting: CliContext, deployment: Deployment, missing: list[Submitted], begun: dict[str, Submitted]) -> None:
     """Begin what is missing; `begun` has by key what is, also after an interruption."""
 
-    def one(each: Submitted) -> None:
-        begun[each.photo.key] = begin(deployment, each)
+    if not missing:
+        return
+    by_file: dict[Path, list[Submitted]] = {}
+    for each in missing:
+        by_file.setdefault(each.photo.path, []).append(each)
+    with bar(setting.aside, "Uploading", len(missing)) as step:
 
-    if missing:
-        with bar(setting.aside, "Uploading", len(missing)) as step:
-            side_by_side(one, missing, step)
+        def variants(several: list[Submitted]) -> None:
+            prepare = cache(prepared)  # of one file, which is decoded once
+            for each in several:
+                begun[each.photo.key] = begin(deployment, each, prepare)
+                step(1)
+
+        side_by_side(variants, by_file.values(), no_step)
 
 
-def begin(deployment: Deployment, submitted: Submitted) -> Submitted:
+def begin(deployment: Deployment, submitted: Submitted, prepare: Prepare) -> Submitted:
     """Upload what is not there, and have looked at what is there unnoticed."""
     if submitted.job is None:
         try:
-            job = upload(deployment, submitted.photo, submitted.there)
+            job = upload(deployment, submitted.photo, submitted.there, prepare)
         except Unreadable as error:
             return replace(submitted, unreadable=str(error))
         return replace(submitted, job=job, is_new=True)
@@ -46,13 +58,13 @@ def begin(deployment: Deployment, submitted: Submitted) -> Submitted:
     return replace(submitted, record=None, is_new=True)
 
 
-def upload(deployment: Deployment, photo: Photo, replaces: Job | None = None) -> Job:
+def upload(deployment: Deployment, photo: Photo, replaces: Job | None = None, prepare: Prepare = prepared) -> Job:
     """Put a photo into the input bucket, prepared if it needs that, in place of what is known to be there.
 
     A put whose answer gets lost is not sent again unseen: each would be an upload of its own, and bought. Raises
     Unreadable for a photo that can't be prepared.
     """
-    data = prepared(photo.path, photo.plan) if photo.plan else None
+    data = prepare(photo.path, photo.plan) if photo.plan else None
     there, tries = replaces, 0
     while True:
         try:

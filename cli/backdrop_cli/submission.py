@@ -67,6 +67,7 @@ class Submitted:
         record = self.record
         return {
             "path": str(self.photo.path),
+            "line": self.photo.line or None,
             "key": self.photo.key,
             "job_id": self.job.id if self.job else None,
             "submitted": self.is_new,

@@ -7,35 +7,46 @@ from uuid import uuid4
 
 import click
 
-from backdrop.errors import PermanentFailure
-from backdrop.job import PROMPT_FILE
 from backdrop.request import MAX_IMAGES
 from backdrop.upload import Record
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.finding import find, with_plans
 from backdrop_cli.follow import below, fetch, follow
 from backdrop_cli.forecast import PaceNow, in_words, offer
+from backdrop_cli.manifest import read_manifest
+from backdrop_cli.mistakes import MOST_NAMED, mistakes_in, refuse
 from backdrop_cli.options import CliContext, common, spending
 from backdrop_cli.page import counted
-from backdrop_cli.photos import Photo
 from backdrop_cli.pixels import without_remarks
 from backdrop_cli.preparing import MAX_SIDE
 from backdrop_cli.progress import bar, side_by_side
 from backdrop_cli.sending import send
 from backdrop_cli.submission import Submitted, looked, with_records
 from backdrop_cli.submit_report import (
-    MOST_NAMED,
-    commands_for,
     report,
     say_what_is_there,
     say_what_it_replaces,
+    ways_to_the_rest,
 )
 from backdrop_cli.uploads import still_to_buy
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--prompt", "-p", metavar="TEXT", help="The background. Without it: the prompt.txt nearest to a photo.")
+@click.argument("photos", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--manifest",
+    "table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Instead of PHOTOS: a table, a row for each result. Its columns are file and, as needed, prompt, variant, n,"
+    " size, tag; {…} in a prompt names any other.",
+)
+@click.option(
+    "--prompt",
+    "-p",
+    metavar="TEXT",
+    help="The background; {stem} and {folder} are the photo's. Without it: the prompt.txt nearest to a photo.",
+)
 @click.option("--n", type=click.IntRange(1, MAX_IMAGES), help=f"Images of each photo, 1 to {MAX_IMAGES}.")
 @click.option("--size", metavar="WxH", help="Of the results, in pixels, as in 1024x1024.")
 @click.option("--to", default="", metavar="PREFIX", help="Put into the keys before the photos' names, as in spring/.")
@@ -66,6 +77,7 @@ from backdrop_cli.uploads import still_to_buy
 def submit(
     setting: CliContext,
     photos: tuple[Path, ...],
+    table: Path | None,
     prompt: str | None,
     n: int | None,
     size: str | None,
@@ -85,18 +97,22 @@ def submit(
     options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
     if again:
         options["again"] = uuid4().hex[:16]  # without it, the result that is there would do
-    found = find(photos, to, prompt, options, out, prepares)
+    if bool(photos) == (table is not None):
+        raise click.UsageError("Name photos or folders, or a table with --manifest; one of the two.")
+    if table:
+        with bar(setting.aside, f"Reading {table.name}", None) as step:
+            found = read_manifest(table, to, prompt, options, prepares, step)
+    else:
+        found = find(photos, to, prompt, options, out, prepares)
     if prepares:
         with bar(setting.aside, "Reading", len(found.photos)) as step:
             found = with_plans(found, max_side, step)
     for why, paths in found.left_alone.items():
         names = ", ".join(map(str, paths[:MOST_NAMED])) + " …" * (len(paths) > MOST_NAMED)
         setting.remark(f"Left alone: {counted(len(paths), 'file')}, {why}: {names}")
+    refuse(found.mistakes + mistakes_in(deployment, found.photos), table)
     if not found.photos and not found.unreadable:
         raise click.UsageError("There is no photo among these.")
-    if 0 < deployment.settings.daily_image_limit < (n or 1):
-        raise click.UsageError(f"--n is {n}; DailyImageLimit allows fewer in a whole day.")
-    _check_prompts(deployment, found.photos)
 
     with bar(setting.aside, "Looking", len(found.photos)) as step:
         submitted = side_by_side(lambda photo: looked(deployment, photo), found.photos, step)
@@ -120,28 +136,13 @@ def submit(
     except BaseException:
         if again:
             setting.remark(f"{len(begun)} of {len(missing)} were submitted again.")
-            for command in commands_for([each.photo for each in missing if each.photo.key not in begun]):
-                setting.remark(f"For the rest, with your other options: {command}")
+            for way in ways_to_the_rest([each.photo for each in missing if each.photo.key not in begun], table):
+                setting.remark(f"For the rest, with your other options: {way}")
         raise
     submitted = [begun.get(each.photo.key, each) for each in submitted]
     if wait:
         submitted = _waited(setting, deployment, submitted, out)
     return report(setting, submitted, found, out if wait else None, wait)
-
-
-def _check_prompts(deployment: Deployment, photos: list[Photo]) -> None:
-    """Raises UsageError when a photo would fail for the lack of a prompt."""
-    if deployment.settings.default_prompt:
-        return
-    for photo in photos:
-        try:
-            has_one = photo.has_prompt or deployment.prompts.find(deployment.settings.input_bucket, photo.key)
-        except PermanentFailure as rejected:
-            raise click.UsageError(f"In the bucket, {rejected.message}.") from None
-        if not has_one:
-            raise click.UsageError(
-                f"{photo.path} has no prompt. Say --prompt, or write one into {photo.path.parent / PROMPT_FILE}."
-            )
 
 
 def _waited(
@@ -154,7 +155,7 @@ def _waited(
         def fetched(record: Record) -> None:
             each = replace(by_id[record.id], record=record)
             try:
-                beside = below(out, each.photo.key) if out else each.photo.path
+                beside = below(out, each.photo.key) if out else each.photo.beside
                 by_id[record.id] = replace(each, results=tuple(fetch(deployment, record, beside)))
             except OSError as error:  # the others' results can still be had
                 by_id[record.id] = replace(each, trouble=str(error))

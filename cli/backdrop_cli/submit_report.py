@@ -6,14 +6,13 @@ from pathlib import Path
 
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.finding import Found
+from backdrop_cli.mistakes import MOST_NAMED
 from backdrop_cli.options import CliContext
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.photos import Photo
 from backdrop_cli.preparing import counted_reasons
 from backdrop_cli.submission import REPLACED, Submitted
 from backdrop_cli.uploads import Stage
-
-MOST_NAMED = 5
 
 
 def say_what_is_there(setting: CliContext, submitted: list[Submitted]) -> None:
@@ -39,8 +38,10 @@ def say_what_it_replaces(setting: CliContext, submitted: list[Submitted]) -> Non
         setting.remark(f"In the bucket is something else under {counted(len(keys), 'key')}, to be replaced: {names}")
 
 
-def commands_for(photos: list[Photo]) -> list[str]:
+def ways_to_the_rest(photos: list[Photo], table: Path | None) -> list[str]:
     """What submits just these again, under their keys."""
+    if table:
+        return [f"the lines {', '.join(str(photo.line) for photo in photos)} of {table}, behind its head"]
     by_place: dict[str, list[str]] = {}
     for photo in photos:
         by_place.setdefault(photo.place, []).append(str(photo.path))

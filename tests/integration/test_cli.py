@@ -148,10 +148,10 @@ def test_again_interrupted_says_what_it_is_still_for(
     run("submit", "photos", "--prompt", "snow")
     begun = sending.begin
 
-    def only_red(deployment: Deployment, submitted: Submitted) -> Submitted:
+    def only_red(deployment: Deployment, submitted: Submitted, *more: Any) -> Submitted:
         if submitted.photo.path.name == "blue.jpg":
             raise KeyboardInterrupt
-        return begun(deployment, submitted)
+        return begun(deployment, submitted, *more)
 
     monkeypatch.setattr(sending, "begin", only_red)
     setting = CliContext()

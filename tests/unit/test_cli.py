@@ -18,6 +18,7 @@ from backdrop.settings import Settings
 from backdrop_cli.commands import cli
 from backdrop_cli.finding import find
 from backdrop_cli.forecast import duration, quote
+from backdrop_cli.mistakes import doubled, refuse
 from backdrop_cli.options import CliContext, common
 from backdrop_cli.photos import Photo
 from backdrop_cli.progress import bar, side_by_side, streamed
@@ -118,8 +119,9 @@ def test_a_prompt_txt_beside_a_photo_that_shows_nothing_is_none(folder: Path) ->
 
 def test_two_photos_for_one_key_are_refused(folder: Path) -> None:
     (folder / "sub" / "red.jpg").write_bytes(JPEG)
+    found = find([folder / "red.jpg", folder / "sub" / "red.jpg"], "", "snow", {})
     with pytest.raises(click.UsageError, match=r"'red\.jpg'"):
-        find([folder / "red.jpg", folder / "sub" / "red.jpg"], "", "snow", {})
+        refuse(list(doubled(found.photos)), None)
 
 
 @pytest.mark.parametrize("prompt", ["a beach", "à midi", "line one\nline two", "=?utf-8?q?no?=", "日本"])

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from backdrop_cli.finding import find, with_plans
+from backdrop_cli.mistakes import doubled, refuse
 from backdrop_cli.page import Image as Shown
 from backdrop_cli.page import embedded
 from backdrop_cli.photos import key_below
@@ -260,9 +261,9 @@ def test_what_was_done_is_counted(path: Path) -> None:
 def test_two_photos_for_one_key_are_refused_after_their_extensions_were_replaced(tmp_path: Path) -> None:
     (tmp_path / "phone.heic").write_bytes(heic())
     (tmp_path / "phone.jpg").write_bytes(encoded(mug(), "JPEG"))
-    found = find([tmp_path], "", "snow", {}, prepares=True)
+    found = with_plans(find([tmp_path], "", "snow", {}, prepares=True), 4096, lambda done, title="": None)
     with pytest.raises(click.UsageError, match=r"phone\.heic.*phone\.jpg"):
-        with_plans(found, 4096, lambda done, title="": None)
+        refuse(list(doubled(found.photos)), None)
 
 
 def test_keys_are_composed_unicode_and_have_slashes_on_every_system(tmp_path: Path) -> None:
