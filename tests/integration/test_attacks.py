@@ -56,6 +56,8 @@ def test_inline_images_that_can_not_be_stored_are_asked_for_max_attempts_times(
     assert world.charged() == 6
     [letter] = world.dead_letters()
     assert (letter["reason"]["code"], letter["reason"]["billed"]) == ("outcome_unknown", "yes")
+    [record] = world.app.ledger.all()
+    assert (record.images, record.unsettled_images) == (1, 5)  # of each repeated call the ledger says that it may cost
 
 
 @pytest.mark.parametrize("route", ["generations", "edits-multipart"])

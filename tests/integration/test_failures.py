@@ -143,6 +143,16 @@ def test_row_28_an_answer_without_an_image_is_taken_as_charged_and_never_bought_
     assert len(world.gateway.calls()) == 1
 
 
+def test_row_28_the_ledger_keeps_what_an_answer_without_an_image_cost(world: Harness, photo: bytes) -> None:
+    world.gateway.faults([{"kind": "empty"}])
+
+    record = world.record(world.upload("a.jpg", photo, prompt="wood", n="2"))
+
+    assert record is not None
+    assert record.paid_at > 0
+    assert (record.images, record.cost_usd) == (2, "0.06")
+
+
 def test_row_28_fewer_images_than_asked_for_are_stored_and_the_lack_is_reported(world: Harness, photo: bytes) -> None:
     world.gateway.faults([{"kind": "fewer"}])
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from backdrop import bootstrap
 from backdrop.clock import Clock
-from tests.integration.harness import Harness, Killed, s3_event
+from tests.integration.harness import INPUT, Harness, Killed, s3_event
 
 AT_REST: list[Any] = []
 
@@ -255,6 +255,25 @@ def test_a_refused_replay_of_a_file_upload_proves_nothing_however_late(
 
     assert [letter["reason"]["billed"] for letter in world.dead_letters()] == ["unknown"]
     assert world.charged() == 1
+
+
+def test_a_file_upload_is_not_repeated_with_the_photo_that_has_replaced_its_own(
+    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
+) -> None:
+    """Without versions, the key is all that names the photo."""
+    environment.setenv("GATEWAY_ROUTE", "edits-multipart")
+    world.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Suspended"})
+    world.gateway.faults([{"kind": "drop_after_charge"}])
+    world.upload("a.jpg", photo, prompt="wood")
+    world.advance(2)
+
+    world.upload("a.jpg", photo + b"another", prompt="wood")
+    world.drain()
+
+    first, second = world.gateway.calls()
+    assert first["idempotency_key"] != second["idempotency_key"]
+    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["outcome_unknown"]
+    assert list(world.outputs()) == ["a.jpg.png"]
 
 
 def test_row_25_a_connection_never_made_is_no_attempt(

@@ -133,6 +133,8 @@ class Ledger:
         }
         if not purchase.inline:
             changes["call"] = None
+        if held.paid_at and held.paid_at != purchase.paid_at:  # the call was repeated for images that got lost
+            changes["unsettled_images"] = held.unsettled_images + held.images
         if lease_until is not None:
             changes["lease_until"] = lease_until
         try:

@@ -187,18 +187,18 @@ def _failed(attempt: ClaimedUpload, error: GatewayError, slot: Slot, is_replay: 
         detail=str(error),
         attempts=attempt.record.calls_sent,
     )
-    call = replace(call, is_paused=is_paused, next_look=app.pace.breaker.next_look())
+    if isinstance(error, NoImage):
+        cost = str(app.settings.price_per_image_usd * attempt.record.images)
+        attempt.paid(Purchase(attempt.record.idempotency_key or "", (), False, "", cost, app.clock.now()))
+        with best_effort("keep the answer for the gateway's support"):
+            app.ledger.keep_answer(attempt.record.id, error.answer)
+    call = replace(call, record=attempt.record, is_paused=is_paused, next_look=app.pace.breaker.next_look())
     sent = attempt.record.call
     if is_replay and sent and isinstance(error, BadRequestError | AccountFault):
         call = replace(call, link=link_state(sent, app.storage.link(attempt.job), call.now))
     decision = decide(call, Limits(app.settings.max_attempts, app.settings.replays_allowed))
     if isinstance(error, OutcomeUnknown):
         app.metrics.outcome_unknown()
-    if isinstance(error, NoImage):
-        cost = str(app.settings.price_per_image_usd * attempt.record.images)
-        attempt.paid(Purchase(attempt.record.idempotency_key or "", (), False, "", cost, app.clock.now()))
-        with best_effort("keep the answer for the gateway's support"):
-            app.ledger.keep_answer(attempt.record.id, error.answer)
     if decision.is_refunded:
         attempt.unused = slot
     if decision.rejected:

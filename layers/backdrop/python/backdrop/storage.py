@@ -1,7 +1,7 @@
 """The input bucket: which uploads there are, what each is, and its bytes."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
@@ -138,11 +138,12 @@ class Storage:
 
     def read(self, job: Job) -> bytes:
         """The photo itself, for the file upload route. Raises Superseded when this version is gone, Unreadable."""
+        same_bytes: Any = {} if job.version_id or not job.etag else {"IfMatch": f'"{job.etag}"'}
         try:
-            with self._client.get_object(**exact(job))["Body"] as body:
+            with self._client.get_object(**exact(job), **same_bytes)["Body"] as body:
                 return body.read()
         except ClientError as error:
-            if status_of(error) == 404:
+            if status_of(error) in (404, 412):
                 raise Superseded("the object is gone") from None
             if unreadable := self._objects.unreadable(job.bucket, job.key, error):
                 raise unreadable from None
