@@ -21,8 +21,8 @@ PHOTO_BYTES = 100_000
 def rows(bench: Bench, samples: int, is_compiled: bool = False) -> list[dict[str, Any]]:
     """Milliseconds until each function is ready and has stored its first result.
 
-    Shares are medians of those of the single turns. `is_compiled` gives all layers bytecode; without it, as `sam build`
-    leaves them, their sources are compiled at every cold start.
+    Shares are medians of those of the single turns. `is_compiled` gives all layers bytecode, as our Makefiles do;
+    without it, as a plain build leaves them, their sources are compiled at every cold start.
     """
     functions = (OURS, ALTERNATIVE, FLOOR, BARE)
     turns = [_turn(bench, functions, is_compiled) for _ in range(samples + 1)][1:]  # the first reads files from disk

@@ -12,9 +12,9 @@ EXPLAINED = """Shares are ours divided by the other's."""
 
 WHY_NOT = {
     "cold: of the alternative": (
-        "**Cold start.** `sam build` leaves sources, so the rows without bytecode are what a function really "
-        "does. With bytecode for all, the alternative gains more: it imports twice as many modules, and "
-        "compiling them is most of its time."
+        "**Cold start.** The rows with bytecode compare with an alternative that has it, too, which is more "
+        "than a plain build gives it. With bytecode for all, the alternative gains more: it imports twice as many "
+        "modules, and compiling them is most of its time."
     ),
     "warm: of the floor": (
         "**Warm, of the floor.** The ledger, the pace and the event are what the floor lacks: eight calls to "
