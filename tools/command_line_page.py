@@ -18,8 +18,10 @@ def help_of(words: str) -> str:
     command = cli.commands[name] if name else cli
     with click.Context(command, info_name=words, terminal_width=COLUMNS, **cli.context_settings) as context:
         shown = command.get_help(context)
-    own = shown.partition("\n  --stack ")[0].removesuffix("\n\nOptions:") if name else shown
-    return f"{own.rstrip()}\n"
+    if not name:
+        return f"{shown.rstrip()}\n"
+    own = shown.partition("\n  --stack ")[0].removesuffix("\n\nOptions:")
+    return f"{own.rstrip()}\n\n  Examples:{shown.partition('Examples:')[2].rstrip()}\n"
 
 
 def with_help(page: str) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from backdrop.reconcile import enqueue
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import Quote, in_words, offer
-from backdrop_cli.options import CliContext, common, spending
+from backdrop_cli.options import CliContext, common, examples, spending
 from backdrop_cli.page import counted
 from backdrop_cli.progress import Step, bar, streamed
 from backdrop_cli.uploads import Stage, UploadView, asks_for, prefix_of, seen, still_to_buy
@@ -104,6 +104,10 @@ def count(deployment: Deployment, prefix: str, step: Step) -> QuoteSummary:
 _PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")
 
 
+@examples(
+    "backdrop quote",
+    "backdrop quote s3://backdrop-input-123456789012/spring/",
+)
 @click.command()
 @_PLACE
 @common
@@ -116,6 +120,10 @@ def quote(setting: CliContext, place: str) -> None:
     setting.answer(found.as_dict(), found.table())
 
 
+@examples(
+    "backdrop backfill spring/ --ask-above-usd 1",
+    "backdrop backfill --yes",
+)
 @click.command()
 @_PLACE
 @spending

@@ -7,8 +7,13 @@ from backdrop_cli.doctor import doctor
 from backdrop_cli.export import export
 from backdrop_cli.failures import failures, resume
 from backdrop_cli.gallery import gallery
+from backdrop_cli.logs import logs
 from backdrop_cli.options import common
+from backdrop_cli.pace import pace
 from backdrop_cli.receipt import receipt
+from backdrop_cli.reconcile import reconcile
+from backdrop_cli.retry import retry
+from backdrop_cli.show import show
 from backdrop_cli.status import status
 from backdrop_cli.submit import submit
 
@@ -23,5 +28,8 @@ def cli() -> None:
     """
 
 
-for command in (doctor, submit, status, quote, backfill, failures, resume, receipt, gallery, export):
+for command in (
+    *(doctor, submit, status, quote, backfill, failures, resume, receipt, gallery, export),
+    *(show, retry, pace, logs, reconcile),
+):
     cli.add_command(command)

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
 THREADS = 16
 """Requests to AWS at the same time."""
+FUNCTION_SECONDS = 900
+"""Lambda lets none run longer."""
 
 _LOCAL = (
     "For the local stack of `make up`: export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test"
@@ -155,6 +158,19 @@ class Deployment:
     def functions(self) -> "LambdaClient":
         """A client."""
         return self._session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def functions_once(self) -> "LambdaClient":
+        """A client that waits for a function as long as one may take, and invokes it once."""
+        once = self._config.merge(
+            Config(read_timeout=FUNCTION_SECONDS, retries={"mode": "standard", "total_max_attempts": 1})
+        )
+        return self._session.client("lambda", endpoint_url=self.endpoint_url, config=once)
+
+    @cached_property
+    def logs(self) -> "CloudWatchLogsClient":
+        """A client."""
+        return self._session.client("logs", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":

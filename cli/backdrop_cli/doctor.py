@@ -15,7 +15,7 @@ from backdrop_cli.doctor_gateway import gateway_findings
 from backdrop_cli.doctor_stack import stack_findings
 from backdrop_cli.failures import ADVICE
 from backdrop_cli.follow import fetch, follow
-from backdrop_cli.options import CliContext, common
+from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import dollars
 from backdrop_cli.photos import Photo
 from backdrop_cli.sending import upload
@@ -25,6 +25,10 @@ PROMPT = "a marble kitchen counter in soft morning light"
 MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to be sent again
 
 
+@examples(
+    "backdrop doctor",
+    "backdrop doctor --buy-one --json",
+)
 @click.command()
 @click.option("--buy-one", is_flag=True, help="Send one sample photo all the way, for the price of one image.")
 @click.option(

@@ -18,7 +18,7 @@ from backdrop.results import MAX_RESULT_BYTES
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.export_form import QUALITY, SAVED_AS, Form, NotExported, exported
 from backdrop_cli.follow import below
-from backdrop_cli.options import CliContext, common
+from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted
 from backdrop_cli.pixels import without_remarks
 from backdrop_cli.progress import bar, side_by_side
@@ -168,6 +168,10 @@ def _form(
     )
 
 
+@examples(
+    "backdrop export shoes/ --out shop --for shopify",
+    "backdrop export --out shop --size 2000x2000 --fit crop --max-bytes 500000",
+)
 @click.command()
 @click.argument("prefix", default="")
 @click.option(
@@ -223,12 +227,7 @@ def export(
     whitens: bool,
     approved: bool,
 ) -> int:
-    """Write the results of the uploads under PREFIX as a shop takes them: size, format, sRGB, named as the photos.
-
-    \b
-    backdrop export shoes/ --out shop --for shopify
-    backdrop export --out shop --size 2000x2000 --fit crop --max-bytes 500000
-    """
+    """Write the results of the uploads under PREFIX as a shop takes them: size, format, sRGB, named as the photos."""
     deployment = setting.deployment
     prefix = prefix_of(deployment, prefix)
     shop = SHOPS[shop_name] if shop_name else None

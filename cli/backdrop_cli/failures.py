@@ -13,7 +13,7 @@ from backdrop.events_in import from_message
 from backdrop.job import Job
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.forecast import in_words, offer
-from backdrop_cli.options import CliContext, common, spending
+from backdrop_cli.options import CliContext, common, examples, spending
 from backdrop_cli.page import counted
 from backdrop_cli.progress import bar, side_by_side
 from backdrop_cli.uploads import asks_for, records_of
@@ -173,6 +173,10 @@ def _purchases(deployment: Deployment, letters: list[Letter]) -> list[int]:
 _REASON = click.option("--reason", metavar="CODE", type=click.Choice(sorted(ADVICE)), help="Only with this code.")
 
 
+@examples(
+    "backdrop failures spring/",
+    "backdrop failures --reason too_large --json",
+)
 @click.command()
 @click.argument("keys", nargs=-1, metavar="[KEY|FOLDER/]...")
 @_REASON
@@ -196,6 +200,10 @@ def _shown(letter: Letter) -> str:
     return f"{letter.key or '–'}\n  {why}\n  {ADVICE.get(code, '')}"
 
 
+@examples(
+    "backdrop resume spring/red.jpg",
+    "backdrop resume --reason attempts_exhausted",
+)
 @click.command()
 @click.argument("keys", nargs=-1, metavar="[KEY|FOLDER/]...")
 @_REASON

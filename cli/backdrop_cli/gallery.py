@@ -19,7 +19,7 @@ from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext, common
+from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
 from backdrop_cli.pixels import without_remarks
 from backdrop_cli.progress import bar, streamed
@@ -160,6 +160,10 @@ def _write(setting: CliContext, over: list[tuple[Job, Record]], out: Path, title
         return before_after(file, title, note, pairs())
 
 
+@examples(
+    "backdrop gallery spring/ --out spring.html",
+    "backdrop gallery --stack shop-2",
+)
 @click.command()
 @click.argument("prefix", default="")
 @click.option(

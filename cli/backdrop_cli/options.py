@@ -98,6 +98,16 @@ def common(command: Command) -> Command:
     return _shared("--stack", metavar="NAME", help="The deployed stack.  [default: backdrop]")(command)
 
 
+def examples(*lines: str) -> Callable[[click.Command], click.Command]:
+    """End a command's help with these lines."""
+
+    def add(command: click.Command) -> click.Command:
+        command.epilog = "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+        return command
+
+    return add
+
+
 def spending(command: Command) -> Command:
     """Add the options of commands that lead to purchases: when to ask first."""
     command = _shared("--yes", "-y", is_flag=True, help="Don't ask.")(command)

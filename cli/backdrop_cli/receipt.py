@@ -12,7 +12,7 @@ import click
 from backdrop.clock import iso_time
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext, common
+from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
 
 COLUMNS = (
@@ -55,6 +55,10 @@ def _as_text(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
+@examples(
+    "backdrop receipt spring/red.jpg",
+    "backdrop receipt --since 2026-11-01 > receipts.csv",
+)
 @click.command()
 @click.argument("key", required=False)
 @click.option(

@@ -15,7 +15,7 @@ from backdrop.clock import iso_time
 from backdrop.reconcile import OLDEST_SECONDS
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
-from backdrop_cli.options import CliContext, common
+from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.uploads import WAITS, Stage, last_failure, prefix_of, seen, still_to_buy, waits_for
 
@@ -63,6 +63,10 @@ def tally(deployment: Deployment, prefix: str, pace: PaceNow) -> Tally:
     return counts
 
 
+@examples(
+    "backdrop status spring/",
+    "backdrop status --watch",
+)
 @click.command()
 @click.argument("prefix", default="")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until everything is done or failed.")

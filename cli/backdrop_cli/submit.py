@@ -15,7 +15,7 @@ from backdrop_cli.follow import below, fetch, follow
 from backdrop_cli.forecast import PaceNow, in_words, offer
 from backdrop_cli.manifest import read_manifest
 from backdrop_cli.mistakes import MOST_NAMED, mistakes_in, refuse
-from backdrop_cli.options import CliContext, common, spending
+from backdrop_cli.options import CliContext, common, examples, spending
 from backdrop_cli.page import counted
 from backdrop_cli.pixels import without_remarks
 from backdrop_cli.preparing import MAX_SIDE
@@ -31,6 +31,10 @@ from backdrop_cli.submit_report import (
 from backdrop_cli.uploads import still_to_buy
 
 
+@examples(
+    "backdrop submit shoes --prompt 'a marble counter in morning light' --wait",
+    "backdrop submit --manifest shop.csv --to spring/",
+)
 @click.command()
 @click.argument("photos", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option(

@@ -142,6 +142,15 @@ def own_commands(text: str) -> Iterator[tuple[str, set[str]]]:
             yield name, set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
 
 
+def test_every_help_ends_with_two_examples_that_can_be_typed() -> None:
+    for name, command in cli.commands.items():
+        lines = (command.epilog or "").splitlines()[2:]
+        assert len(lines) == 2, name
+        for line in lines:
+            [(called, options)] = own_commands(f"```sh\n{line.strip()}\n```\n")
+            assert (called, options - options_of(command)) == (name, set())
+
+
 @pytest.mark.parametrize("document", [str(path.relative_to(ROOT)) for path in documents()])
 def test_commands_of_backdrop_and_make_in_a_document_exist(document: str) -> None:
     text = text_of(document)

@@ -1,0 +1,134 @@
+"""`backdrop show`: what the ledger holds of one upload, or which uploads are in a state."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.console import RenderableType
+from rich.table import Table
+
+from backdrop.clock import iso_time
+from backdrop.states import State
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.forecast import pace_now
+from backdrop_cli.lookup import KnownUpload, plain_item, stored_item, uploads_called
+from backdrop_cli.options import CliContext, common, examples, printable
+from backdrop_cli.page import counted, dollars
+from backdrop_cli.uploads import WAITS, Stage, stage_of, waits_for
+
+
+@examples(
+    "backdrop show spring/red.jpg",
+    "backdrop show --state PAID",
+)
+@click.command()
+@click.argument("name", metavar="[KEY|JOB_ID]", default="")
+@click.option("--state", type=click.Choice([str(state) for state in State]), help="List all uploads in this state.")
+@click.option("--answer", is_flag=True, help="Write what the gateway answered instead of an image (kept for 7 days).")
+@common
+@click.pass_obj
+def show(setting: CliContext, name: str, state: str | None, answer: bool) -> int:
+    """Show what the ledger holds of an upload: its state, calls, results, cost, and what went wrong when.
+
+    JSON has the ledger's own names; `earlier` has the key's uploads before this one.
+    """
+    deployment = setting.deployment
+    if bool(name) == bool(state):
+        raise click.UsageError("Name an upload, by its key or job id, or a --state.")
+    if state:
+        items = list(_in_state(deployment, state))
+        setting.answer(items, *map(_line, items), f"{counted(len(items), 'upload')} in {state}.")
+        return 0
+    newest, *earlier = uploads_called(deployment, name)
+    if answer:
+        kept = stored_item(deployment, f"answer-{newest.job.id}")
+        if not kept:
+            raise click.UsageError(f"No answer is kept for {name}: there was an image, or it is more than a week ago.")
+        sys.stdout.buffer.write(kept["answer"]["B"])
+        return 0
+    data = _data(deployment, newest)
+    shown: list[RenderableType] = [newest.job.key, _table(data)]
+    if earlier:
+        states = (f"{each.job.id} ({each.item.get('state') or 'not in the ledger'})" for each in earlier)
+        shown.append(f"Earlier: {', '.join(states)}")
+    setting.answer(data | {"earlier": [each.item or _unknown(each) for each in earlier]}, *shown)
+    return 0
+
+
+def _in_state(deployment: Deployment, state: str) -> Iterator[dict[str, Any]]:
+    pages = deployment.dynamodb.get_paginator("scan").paginate(
+        TableName=deployment.settings.ledger_table,
+        FilterExpression="#state = :state",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":state": {"S": state}},
+    )
+    for page in pages:
+        yield from map(plain_item, page["Items"])
+
+
+def _line(item: dict[str, Any]) -> str:
+    last = item["history"][-1] if item.get("history") else ""
+    return f"{item['id']}  {item['key']}  since {iso_time(item['created_at'])}  {last}".rstrip()
+
+
+def _unknown(upload: KnownUpload) -> dict[str, Any]:
+    return upload.job.as_dict() | {"state": None}
+
+
+def _data(deployment: Deployment, upload: KnownUpload) -> dict[str, Any]:
+    now = deployment.clock.now()
+    record = upload.record
+    stage = stage_of(record, now)
+    waits = None
+    if record and stage is Stage.WAITING:
+        waits = waits_for(record, pace_now(deployment), deployment.settings.daily_image_limit, now)
+    return (upload.item or _unknown(upload)) | {
+        "status": str(stage),
+        "waits_for": waits,
+        "is_current": upload.is_current,
+    }
+
+
+_TIMES = ("created_at", "updated_at", "due_at", "lease_until", "paid_at")
+_ROWS = {
+    "id": "job id",
+    "version_id": "version",
+    "created_at": "first seen",
+    "updated_at": "last written",
+    "due_at": "looks again",
+    "attempts": "calls sent",
+    "request_id": "the gateway's id",
+    "model": "model",
+    "tag": "tag",
+    "images": "images",
+    "paid_at": "paid",
+    "unsettled_images": "perhaps charged",
+}
+"""By the ledger's names, in the order in which they are shown; what is empty is left out."""
+
+
+def _table(data: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    state = f"{data['state'] or 'not in the ledger yet'}: {data['status']}"
+    if data["waits_for"]:
+        state += f", {WAITS[data['waits_for']]}"
+    table.add_row("state", state if data["is_current"] else f"{state}; another object is under its key, or none")
+    for name, title in _ROWS.items():
+        value = data.get(name)
+        if value:
+            table.add_row(title, iso_time(value) if name in _TIMES else printable(str(value)))
+    if data.get("cost_usd"):
+        table.add_row("cost", dollars(float(data["cost_usd"])))
+    for output in filter(None, data.get("outputs", [])):
+        table.add_row("result", printable(str(output["key"])))
+    for link in data.get("links", []):
+        table.add_row("link", printable(str(link)))
+    reason = data.get("reason")
+    if reason:
+        table.add_row("failed", printable(f"{reason['code']}: {reason['message']} (billed: {reason.get('billed')})"))
+    for line in data.get("history", []):
+        table.add_row("history", printable(line))
+    return table
