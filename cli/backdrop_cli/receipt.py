@@ -17,7 +17,7 @@ from backdrop_cli.page import counted, dollars
 
 COLUMNS = (
     *("paid_at", "key", "version_id", "state", "images", "cost_usd", "model", "request_id", "job_id", "outputs"),
-    *("billed", "unsettled_images"),
+    *("billed", "unsettled_images", "tag"),
 )
 
 
@@ -44,6 +44,7 @@ def _row(record: Record) -> dict[str, Any]:
         "outputs": [output["key"] for output in record.stored],
         "billed": "yes" if record.paid_at else "unknown",
         "unsettled_images": record.unsettled_images,
+        "tag": record.tag or None,
     }
 
 

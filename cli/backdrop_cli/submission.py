@@ -106,7 +106,7 @@ def looked(deployment: Deployment, photo: Photo) -> Submitted:
 
 def _asked(metadata: dict[str, str]) -> dict[str, str]:
     """What metadata asks for, whichever time it does."""
-    return {name: value for name, value in metadata.items() if name != "again"}
+    return {name: value for name, value in metadata.items() if name not in ("again", "tag")}
 
 
 def with_records(deployment: Deployment, submitted: list[Submitted]) -> list[Submitted]:

@@ -53,6 +53,7 @@ from backdrop_cli.uploads import still_to_buy
 )
 @click.option("--n", type=click.IntRange(1, MAX_IMAGES), help=f"Images of each photo, 1 to {MAX_IMAGES}.")
 @click.option("--size", metavar="WxH", help="Of the results, in pixels, as in 1024x1024.")
+@click.option("--tag", metavar="TEXT", help="Whom they are for: told to the gateway, in events and in the receipt.")
 @click.option("--to", default="", metavar="PREFIX", help="Put into the keys before the photos' names, as in spring/.")
 @click.option(
     "--max-side",
@@ -85,6 +86,7 @@ def submit(
     prompt: str | None,
     n: int | None,
     size: str | None,
+    tag: str | None,
     to: str,
     max_side: int,
     prepares: bool,
@@ -99,6 +101,7 @@ def submit(
     """
     deployment = setting.deployment
     options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
+    options |= {"tag": tag} if tag else {}
     if again:
         options["again"] = uuid4().hex[:16]  # without it, the result that is there would do
     if bool(photos) == (table is not None):

@@ -26,8 +26,8 @@ def details(mailbox: Mailbox, count: int) -> dict[str, Any]:
 
 def test_a_result_and_a_failure_are_published_with_the_fields_that_integrations_rely_on(deployed: Deployed) -> None:
     with listening(deployed.stack, {"source": ["backdrop"]}) as mailbox:
-        good = deployed.put("good.jpg", PHOTO, prompt="a wooden table", n="2")
-        bad = deployed.put("bad.jpg", PHOTO)
+        good = deployed.put("good.jpg", PHOTO, prompt="a wooden table", n="2", tag="north")
+        bad = deployed.put("bad.jpg", PHOTO, tag="south")
         events = details(mailbox, 2)
 
     record = until("its record", lambda: deployed.record("good.jpg"))
@@ -49,6 +49,7 @@ def test_a_result_and_a_failure_are_published_with_the_fields_that_integrations_
         "images": 2,
         "cost_usd": 0.06,
         "attempts": 1,
+        "tag": "north",
     }
     [letter] = until("its dead letter", deployed.dead_letters)
     assert letter["reason"]["code"] == "missing_prompt"
@@ -56,6 +57,7 @@ def test_a_result_and_a_failure_are_published_with_the_fields_that_integrations_
         "job_id": letter["job"]["id"],
         "input": {"bucket": deployed.input_bucket, "key": f"{deployed.folder}bad.jpg", "version_id": bad},
         "reason": letter["reason"],
+        "tag": "south",
     }
 
 
@@ -64,7 +66,7 @@ def test_a_malformed_message_is_published_as_a_failure_of_no_upload(deployed: De
         deployed.sqs.send_message(QueueUrl=deployed.stack.outputs["RetryQueueUrl"], MessageBody="no upload")
         detail = details(mailbox, 1)["Background Replacement Failed"]
 
-    assert (detail["job_id"], detail["input"]) == (None, None)
+    assert (detail["job_id"], detail["input"], detail["tag"]) == (None, None, None)
     assert set(detail["reason"]) == {"code", "message", "http_status", "attempts", "billed"}
     assert detail["reason"]["code"] == "malformed_message"
 

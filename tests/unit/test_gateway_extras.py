@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backdrop.errors import NotConfigured
-from backdrop.gateway_extras import merged
+from backdrop.gateway_extras import headers, merged
 from backdrop.settings import Settings
 from tests.unit.test_gateway import IMAGE_LINK, KEY, PNG, PROMPT, a_call, answering, gateway, multipart_of
 from tests.unit.test_settings import ENVIRONMENT
@@ -100,8 +100,8 @@ def test_the_path_takes_the_place_of_the_routes_own() -> None:
 
 
 def test_headers_are_sent_and_never_take_the_place_of_ours() -> None:
-    headers = '{"x-portkey-provider": "openai", "x-retries": 0, "User-Agent": "shop"}'
-    request = sent(with_setting("GATEWAY_EXTRA_HEADERS", headers))
+    extra = '{"x-portkey-provider": "openai", "x-retries": 0, "User-Agent": "shop"}'
+    request = sent(with_setting("GATEWAY_EXTRA_HEADERS", extra))
     assert request.headers["x-portkey-provider"] == "openai"
     assert request.headers["x-retries"] == "0"
     assert request.headers["user-agent"] == "shop"
@@ -209,3 +209,9 @@ def test_a_refusal_quotes_no_value() -> None:
         with pytest.raises(NotConfigured) as refused:
             with_setting("GATEWAY_EXTRA_HEADERS", value)
         assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["x-aig-tag", "X-AIG-Tag"])
+def test_an_uploads_tag_goes_before_an_extra_header_of_that_name(name: str) -> None:
+    assert headers({name: "all", "x-a": "1"}, "north") == {"x-a": "1", "x-aig-tag": "north"}
+    assert headers({name: "all", "x-a": "1"}, "") == {name: "all", "x-a": "1"}

@@ -95,6 +95,8 @@ class PermanentFailure(BackdropError):
         self.message = message
         self.http_status = http_status
         self.billed: Billed = billed
+        self.tag = ""
+        """Of an upload that was refused before its record had the tag."""
 
 
 class Unreadable(PermanentFailure):

@@ -31,12 +31,21 @@ class EventPublisher:
                 "cost_usd": float(record.cost_usd or 0),
                 "attempts": record.calls_sent,
                 "seconds": round(seconds, 3),
+                "tag": record.tag or None,
             },
         )
 
-    def failed(self, job_id: str | None, source: dict[str, Any] | None, reason: dict[str, Any]) -> None:
-        """A dead letter was written."""
-        self._publish("Background Replacement Failed", {"job_id": job_id, "input": source, "reason": reason})
+    def failed(self, record: Record | None, reason: dict[str, Any]) -> None:
+        """A dead letter was written; without a record, of a malformed message."""
+        self._publish(
+            "Background Replacement Failed",
+            {
+                "job_id": record.id if record else None,
+                "input": _input(record) if record else None,
+                "reason": reason,
+                "tag": (record.tag or None) if record else None,
+            },
+        )
 
     def _publish(self, detail_type: str, detail: dict[str, Any]) -> None:
         try:

@@ -70,7 +70,7 @@ class Gateway:
             link_dies_at if json.dumps(image_link)[1:-1] in body else _NEVER,
             now,
             self._settings.gateway_path,
-            dict(self._settings.gateway_extra_headers),
+            gateway_extras.headers(self._settings.gateway_extra_headers, request.tag),
         )
 
     def have_key(self) -> None:

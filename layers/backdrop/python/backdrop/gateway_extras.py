@@ -10,6 +10,7 @@ from backdrop.request import MAX_IMAGES
 
 IMAGE = "{image}"
 """Stands for the photo's link in the texts of the extra fields."""
+TAG_HEADER = "x-aig-tag"
 MAX_FIELDS_CHARACTERS = 1000  # of the JSON. Lambda allows 4 KB for all variables of a function, DefaultPrompt included
 MAX_HEADERS_CHARACTERS = 500
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?", re.ASCII)
@@ -58,6 +59,13 @@ def merged(fields: Mapping[str, Any], extra: Mapping[str, Any], image_link: str)
     """The fields of a call: an extra value replaces one, null leaves it out, IMAGE becomes the link."""
     filled = {name: _filled(value, image_link) for name, value in extra.items()}
     return {name: value for name, value in (dict(fields) | filled).items() if value is not None}
+
+
+def headers(extra: Mapping[str, str], tag: str) -> dict[str, str]:
+    """The headers of a call beside those that every call has; an upload's tag goes before an extra header."""
+    if not tag:
+        return dict(extra)
+    return {name: value for name, value in extra.items() if name.lower() != TAG_HEADER} | {TAG_HEADER: tag}
 
 
 def _filled(value: Any, image_link: str) -> Any:

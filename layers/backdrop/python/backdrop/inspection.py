@@ -5,18 +5,31 @@ import json
 from dataclasses import asdict, replace
 
 from backdrop.errors import PermanentFailure
+from backdrop.images import ACCEPTED_UPLOADS
 from backdrop.job import Job
 from backdrop.prompts import FolderPrompts
-from backdrop.request import Request, check_segments, read_request
+from backdrop.request import Request, check_segments, read_request, valid_tag
 from backdrop.result_storage import check_result_key
 from backdrop.settings import Settings
-from backdrop.storage import Storage, Upload
+from backdrop.storage import MAX_UPLOAD_BYTES, Storage, Upload
 
 
 def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settings) -> tuple[Upload, Request]:
     """The upload and what it asks for, checked. Raises Superseded, or PermanentFailure with why it can't succeed."""
     check_segments(job.key)
     upload = storage.inspect(job)
+    try:
+        return upload, _checked(job, upload, prompts, settings)
+    except PermanentFailure as failure:
+        failure.tag = valid_tag(upload.metadata)
+        raise
+
+
+def _checked(job: Job, upload: Upload, prompts: FolderPrompts, settings: Settings) -> Request:
+    if upload.size > MAX_UPLOAD_BYTES:
+        raise PermanentFailure("too_large", f"the photo has {upload.size} bytes; the most is {MAX_UPLOAD_BYTES}")
+    if upload.kind not in ACCEPTED_UPLOADS:
+        raise PermanentFailure("unsupported_media_type", "the object is no JPEG, PNG or WebP image")
     request = read_request(
         upload.metadata,
         lambda: prompts.find(job.bucket, job.key),
@@ -27,12 +40,13 @@ def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settin
     check_result_key(job.key, request.n)
     if 0 < settings.daily_image_limit < request.n:
         raise PermanentFailure("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
-    return upload, request
+    return request
 
 
 def fingerprint(upload: Upload, request: Request, settings: Settings) -> str:
     """The same for uploads whose results would be made from the same bytes in the same way, whichever time it is."""
     asked = asdict(replace(request, again=""))
+    del asked["tag"]
     parts = [upload.etag, asked, settings.gateway_model, settings.gateway_route]
     if settings.gateway_path or settings.gateway_extra_fields:
         parts += [settings.gateway_path, json.dumps(settings.gateway_extra_fields, sort_keys=True)]

@@ -81,7 +81,7 @@ def dead_letter_malformed(malformed: Malformed, app: Services) -> None:
     logger.error("malformed message", why=malformed.message)
     reason = app.queues.dead_letter_malformed(malformed, iso_time(app.clock.now()))
     app.metrics.dead_lettered(reason["code"])
-    app.announcer.failed(None, None, reason)
+    app.announcer.failed(None, reason)
 
 
 def _dead_letter(record: Record, app: Services) -> None:
@@ -90,7 +90,7 @@ def _dead_letter(record: Record, app: Services) -> None:
     app.queues.dead_letter(job, reason, failed_at, record.history)
     logger.error("dead-lettered", key=job.key, reason=reason)
     app.metrics.dead_lettered(reason["code"])
-    app.announcer.failed(record.id, {"bucket": job.bucket, "key": job.key, "version_id": job.version_id}, reason)
+    app.announcer.failed(record, reason)
     app.ledger.mark_dead_lettered(record.id, failed_at)
 
 

@@ -56,6 +56,7 @@ def buy(attempt: ClaimedUpload) -> tuple[bytes, ...]:
     """
     app = attempt.app
     upload, request = inspect(attempt.job, app.storage, app.prompts, app.settings)
+    attempt.record = replace(attempt.record, tag=request.tag)
     made_from = fingerprint(upload, request, app.settings)
     if not (attempt.record.queue_position or attempt.record.calls_sent):  # only at first: a look costs a request to S3
         current = app.result_storage.current_results(attempt.job.key, request.n, made_from, request.again)

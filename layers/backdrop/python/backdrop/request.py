@@ -28,6 +28,7 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\ufffe\uffff\U0001d159\U000e0000-\U000e0fff]"
 )
+_TAG = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SIZE = re.compile(r"[1-9]\d{1,4}x[1-9]\d{1,4}", re.ASCII)
 
 
@@ -40,6 +41,8 @@ class Request:
     size: str | None
     again: str = ""
     """Another text than before asks for a purchase although nothing else has changed."""
+    tag: str = ""
+    """Whom it is for; empty for nobody in particular."""
 
 
 def read_request(
@@ -66,7 +69,19 @@ def read_request(
             f"no prompt in the object's metadata, no {PROMPT_FILE} in its folder or above, no DefaultPrompt",
         )
     check_prompt(prompt, "the prompt")
-    return Request(prompt, _images(metadata.get("n")), _size(metadata.get("size")), _again(metadata.get("again", "")))
+    return Request(
+        prompt,
+        _images(metadata.get("n")),
+        _size(metadata.get("size")),
+        _again(metadata.get("again", "")),
+        _tag(metadata.get("tag")),
+    )
+
+
+def valid_tag(metadata: Mapping[str, str]) -> str:
+    """The tag of an upload, also of one that asks for something impossible; empty for none or an invalid one."""
+    tag = metadata.get("tag", "")
+    return tag if _TAG.fullmatch(tag) else ""
 
 
 def clean_prompt(text: str) -> str:
@@ -136,6 +151,12 @@ def _again(value: str) -> str:
     if len(value) > MAX_AGAIN_CHARACTERS or not (value.isascii() and (value.isprintable() or not value)):
         raise _invalid(f"again is no printable ASCII of {MAX_AGAIN_CHARACTERS} characters at most")
     return value
+
+
+def _tag(value: str | None) -> str:
+    if value is not None and not _TAG.fullmatch(value):
+        raise _invalid("tag can be 1 to 64 of the letters A-Z and a-z, digits, '.', '_' and '-'")
+    return value or ""
 
 
 def _images(value: str | None) -> int:

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
-from backdrop.errors import PermanentFailure, Superseded
-from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
+from backdrop.errors import Superseded
+from backdrop.images import HEADER_BYTES, ImageType, sniff
 from backdrop.job import Job, has_dot_segment
 from backdrop.s3_objects import MAX_KEY_BYTES, S3Objects, exact, identified, identity, is_of
 
@@ -27,6 +27,10 @@ class Upload:
     missing_metadata: int
     modified: float
     etag: str
+    size: int
+    """Bytes."""
+    kind: ImageType | None
+    """By its first bytes."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Storage:
         """Look at the upload's metadata and its first bytes.
 
         Raises EncodedKey when it is there under its key percent-decoded only, Superseded when it is deleted, empty or
-        replaced by a newer version, PermanentFailure with `too_large`, `unsupported_media_type` or `unreadable`.
+        replaced by a newer version, and Unreadable.
         """
         try:
             # Without VersionId: one look tells both what the upload is and whether it is still the current one.
@@ -120,16 +124,13 @@ class Storage:
             start = body.read(HEADER_BYTES)
         if not is_of(found, job):
             raise Superseded("a newer version of the same key has replaced the object")
-        size = int(found["ContentRange"].rpartition("/")[2])
-        if size > MAX_UPLOAD_BYTES:
-            raise PermanentFailure("too_large", f"the photo has {size} bytes; the most is {MAX_UPLOAD_BYTES}")
-        if sniff(start) not in ACCEPTED_UPLOADS:
-            raise PermanentFailure("unsupported_media_type", "the object is no JPEG, PNG or WebP image")
         return Upload(
             found["Metadata"],
             found.get("MissingMeta", 0),
             found["LastModified"].timestamp(),
             found["ETag"],
+            int(found["ContentRange"].rpartition("/")[2]),
+            sniff(start),
         )
 
     def link(self, job: Job) -> str:

@@ -63,6 +63,8 @@ class Record:
     """Of an UNCHANGED upload: the id of the one that its results were bought for."""
     result_at: float = 0.0
     """Of an UNCHANGED upload: when its results were stored."""
+    tag: str = ""
+    """The upload's metadata of that name."""
     prompt_sha256: str | None = None
     prompt_length: int = 0
     model: str | None = None
@@ -207,6 +209,7 @@ class Record:
             record._to(State.REJECTED),
             due_at=0.0,
             reason=asdict(reason),
+            tag=rejected.tag or self.tag,
             failed_at=iso_time(now),
             dead_lettered=False,
         )
