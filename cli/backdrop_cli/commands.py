@@ -13,6 +13,7 @@ from backdrop_cli.pace import pace
 from backdrop_cli.receipt import receipt
 from backdrop_cli.reconcile import reconcile
 from backdrop_cli.retry import retry
+from backdrop_cli.review.command import review
 from backdrop_cli.show import show
 from backdrop_cli.status import status
 from backdrop_cli.submit import submit
@@ -29,7 +30,7 @@ def cli() -> None:
 
 
 for command in (
-    *(doctor, submit, status, quote, backfill, failures, resume, receipt, gallery, export),
+    *(doctor, submit, status, quote, backfill, failures, resume, receipt, gallery, review, export),
     *(show, retry, pace, logs, reconcile),
 ):
     cli.add_command(command)

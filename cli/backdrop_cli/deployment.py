@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
 
 THREADS = 16
 """Requests to AWS at the same time."""
@@ -153,6 +154,16 @@ class Deployment:
     def ssm(self) -> "SSMClient":
         """A client."""
         return self._session.client("ssm", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def sts(self) -> "STSClient":
+        """A client."""
+        return self._session.client("sts", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of whoever works with the stack. Takes no permission."""
+        return self.sts.get_caller_identity()["Arn"]
 
     @cached_property
     def functions(self) -> "LambdaClient":

@@ -15,6 +15,7 @@ from PIL import ImageColor
 from backdrop.aws_errors import status_of
 from backdrop.result_storage import RESULT_SUFFIX
 from backdrop.results import MAX_RESULT_BYTES
+from backdrop_cli import decisions
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.export_form import QUALITY, SAVED_AS, Form, NotExported, exported
 from backdrop_cli.follow import below
@@ -25,7 +26,6 @@ from backdrop_cli.progress import bar, side_by_side
 from backdrop_cli.shops import SHOPS, Shop
 from backdrop_cli.uploads import prefix_of, seen
 
-REVIEW_TAG, APPROVED = "backdrop-review", "approved"
 MOST_SIDE = 16_383  # WebP's
 _BLIND_TO_CASE = ("win32", "darwin")
 
@@ -73,13 +73,8 @@ def _results(setting: CliContext, prefix: str) -> list[Result]:
 
 
 def _is_approved(deployment: Deployment, key: str) -> bool:
-    try:
-        tags = deployment.s3.get_object_tagging(Bucket=deployment.settings.output_bucket, Key=key)["TagSet"]
-    except ClientError as error:
-        if status_of(error) == 404:
-            return False
-        raise
-    return {"Key": REVIEW_TAG, "Value": APPROVED} in tags
+    tagged = decisions.read(deployment, key)
+    return tagged is not None and decisions.verdict_of([tagged.decision]) == decisions.APPROVED
 
 
 def _write(deployment: Deployment, result: Result, path: Path, form: Form) -> None:

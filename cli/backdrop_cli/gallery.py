@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any, TextIO
 
 import click
@@ -27,24 +26,27 @@ from backdrop_cli.uploads import Stage, prefix_of, seen
 
 MOST_BYTES = MAX_RESULT_BYTES  # more than an upload may have, too
 _BILLED = {"no": "not billed", "yes": "billed", "unknown": "perhaps billed"}
-_DECODING = BoundedSemaphore(4)  # the largest picture that is decoded takes 320 MB
 
 
 def prompt_of(
-    record: Record, metadata: Mapping[str, str], folder_prompt: Callable[[], str], default_prompt: str, missing: int = 0
+    record: Record | None,
+    metadata: Mapping[str, str],
+    folder_prompt: Callable[[], str],
+    default_prompt: str,
+    missing: int = 0,
 ) -> str | None:
     """The prompt that an upload was sent with, empty when it had none; None when that can't be told any more.
 
     prompt.txt and DefaultPrompt may say something else since. The ledger keeps a digest of what was sent.
     """
-    if (record.reason or {}).get("code") == "missing_prompt":
+    if record and (record.reason or {}).get("code") == "missing_prompt":
         return ""
     of_the_prompt = {name: value for name, value in metadata.items() if name in ("prompt", "prompt-b64")}
     try:
         prompt = read_request(of_the_prompt, folder_prompt, default_prompt, missing).prompt
     except PermanentFailure:
         return None
-    sent = record.prompt_sha256
+    sent = record.prompt_sha256 if record else None
     return prompt if sent in (None, hashlib.sha256(prompt.encode()).hexdigest()) else None
 
 
@@ -107,8 +109,7 @@ class GalleryBuilder:
             if found["ContentLength"] > MOST_BYTES:
                 return found, NoImage(key, f"It is too large to be shown here: {found['ContentLength']} bytes.")
             data = body.read()
-        with _DECODING:
-            return found, embedded(data, key, self._side)
+        return found, embedded(data, key, self._side)
 
 
 def _why_not(error: ClientError) -> str:

@@ -1,7 +1,6 @@
 """The before/after page: one HTML file that needs no network, no script and no other file."""
 
 import base64
-import io
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,16 +8,10 @@ from html import escape
 from tempfile import TemporaryFile
 from typing import TextIO
 
-import PIL.Image
-from PIL import ImageOps
-
-from backdrop_cli.pixels import eight_bits
+from backdrop_cli.thumbnails import NotShown, thumbnail
 
 _LARGEST_SIDE, _SMALLEST_SIDE = 700, 160
 _PIXELS_A_PAGE = 250e6  # about 20 MB of ordinary photos: what a browser opens in a second or two
-_QUALITY = 80
-_MOST_PIXELS = 80_000_000  # 320 MB when they are decoded; Pillow itself warns a little above
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")  # those of uploads and results; Pillow knows many more, to no good here
 
 
 @dataclass(frozen=True)
@@ -88,19 +81,10 @@ def side_for(pictures: int) -> int:
 def embedded(photo: bytes, key: str, side: int = _LARGEST_SIDE) -> Image | NoImage:
     """A photo as a small WebP inside the page. The bytes can be anything."""
     try:
-        with PIL.Image.open(io.BytesIO(photo), formats=_FORMATS) as original:
-            if original.width * original.height > _MOST_PIXELS:
-                return NoImage(key, "It has too many pixels to be shown here.")
-            picture = eight_bits(original)  # a palette's would be made smaller by leaving pixels out
-            picture.thumbnail((side, side))  # first of all: a JPEG is only decoded as far as this needs
-            picture = ImageOps.exif_transpose(picture).convert("RGBA")
-        flat = PIL.Image.new("RGB", picture.size, "white")  # what is transparent would look different on a dark page
-        flat.paste(picture, mask=picture)
-        file = io.BytesIO()
-        flat.save(file, "WEBP", quality=_QUALITY)
-    except Exception:  # OSError, SyntaxError, ValueError, its own for very many pixels: Pillow doesn't say which
-        return NoImage(key, "It is no picture that can be shown here.")
-    return Image("data:image/webp;base64," + base64.b64encode(file.getvalue()).decode(), key, *flat.size)
+        small = thumbnail(photo, side)
+    except NotShown as why:
+        return NoImage(key, str(why))
+    return Image("data:image/webp;base64," + base64.b64encode(small.data).decode(), key, small.width, small.height)
 
 
 def dollars(usd: float) -> str:

@@ -86,7 +86,7 @@ def photo_of(path: Path, key: str, prompt: str | None, top: Path, options: dict[
     return Photo(
         path,
         unicodedata.normalize("NFC", key),
-        _metadata(clean_prompt(prompt or "") or _nearest_prompt(path.parent, top), options),
+        metadata_for(clean_prompt(prompt or "") or _nearest_prompt(path.parent, top), options),
     )
 
 
@@ -122,7 +122,7 @@ def _nearest_prompt(folder: Path, top: Path) -> str:
         folder = folder.parent
 
 
-def _metadata(prompt: str, options: dict[str, str]) -> dict[str, str]:
+def metadata_for(prompt: str, options: dict[str, str]) -> dict[str, str]:
     """What is wanted, as object metadata; checked as the functions will check it."""
     metadata = dict(options)
     try:

@@ -14,6 +14,7 @@ HALVES = {
     "commands": (
         "test_cli.py",
         "test_gallery.py",
+        "test_review.py",
         "test_alarms.py",
         "test_existing_bucket.py",
         "test_deploy.py",

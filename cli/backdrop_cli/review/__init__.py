@@ -1,0 +1,1 @@
+"""`backdrop review`: a page on this machine where results are looked at, approved, rejected and asked for again."""
