@@ -10,6 +10,7 @@ import click
 from backdrop.states import State
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
+from backdrop_cli.doctor_account import executions
 from backdrop_cli.doctor_finding import Finding
 from backdrop_cli.doctor_gateway import gateway_findings
 from backdrop_cli.doctor_stack import stack_findings
@@ -49,7 +50,8 @@ def doctor(context: CliContext, buy_one: bool, out: Path) -> int:
         if not context.json:
             context.out.print(finding.line(15), soft_wrap=True)
 
-    for finding in chain(stack_findings(context.deployment), gateway_findings(context.deployment)):
+    deployment = context.deployment
+    for finding in chain(stack_findings(deployment), [executions(deployment)], gateway_findings(deployment)):
         tell(finding)
     if buy_one:
         can = all(each.state == "ok" or (each.state, each.what) in _BOUGHT_ALL_THE_SAME for each in found)
@@ -60,7 +62,10 @@ def doctor(context: CliContext, buy_one: bool, out: Path) -> int:
 
 
 # A call is what settles these, and what ends a pause.
-_BOUGHT_ALL_THE_SAME = {("fault", "pace"), *(("doubt", what) for what in ("pace", "key", "wallet", "model", "route"))}
+_BOUGHT_ALL_THE_SAME = {
+    ("fault", "pace"),
+    *(("doubt", what) for what in ("pace", "executions", "key", "wallet", "model", "route")),
+}
 _ONE = "one image"
 _NOT_BOUGHT = Finding(_ONE, "fault", "not bought, because of what is found above")
 

@@ -24,7 +24,7 @@ def short_functions(stack: LocalStack) -> Iterator[None]:
     """A dead worker's lease lasts as long as its function may run: 150 s are too long for a test."""
     set_times(stack, function=30, gateway=10, visibility=60)
     yield
-    set_times(stack, function=150, gateway=100, visibility=900)
+    set_times(stack, function=150, gateway=100, visibility=180)
 
 
 def set_times(stack: LocalStack, *, function: int, gateway: int, visibility: int) -> None:

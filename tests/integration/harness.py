@@ -33,7 +33,7 @@ OUTPUT = "backdrop-output-000000000000"
 TABLE = "backdrop-ledger"
 KEY_PARAMETER = "/backdrop/gateway-api-key"
 FUNCTION_SECONDS = 150.0
-VISIBILITY_SECONDS = 900.0
+VISIBILITY_SECONDS = 180.0
 
 
 class Killed(BaseException):

@@ -1,6 +1,7 @@
 """What comes through RetryQueue, in all its shapes, and what a batch answers."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.integration.harness import INPUT, ROOT, Harness, Killed, envelope, s3
 def batch(*bodies: str) -> dict[str, Any]:
     """An SQS event with one record a body, in the shape of events/retry_message.json."""
     record = json.loads((ROOT / "events" / "retry_message.json").read_text())["Records"][0]
+    record["attributes"]["SentTimestamp"] = str(int(time.time() * 1000))  # one that is days old would be renewed
     return {
         "Records": [
             {**record, "messageId": f"message-{number}", "receiptHandle": f"unknown-{number}", "body": body}

@@ -52,6 +52,8 @@ from tools.simulation.simulated_time import START, SimulatedClock, SimulatedTime
 
 UPLOADS_A_SECOND = 1000.0
 FUNCTION_SECONDS = 150.0
+VISIBILITY_SECONDS = 180.0
+"""The template's: how long RetryQueue hides a message that Lambda has no room for."""
 MEAN_CALL_SECONDS = 12.0
 JPEG = b"\xff\xd8\xff" + bytes(29)
 METADATA = {"prompt": "a marble kitchen counter in soft morning light"}
@@ -127,6 +129,7 @@ class Play:
         self.functions = SimulatedLambda(self.time, self.bill, self.new_app, retry_concurrency, scenario.executions)
         self.queue.due = self.poll
         self.handles = iter(range(10**9))
+        self.visibility = scenario.visibility
         self._looks_again = False
 
     def new_app(self) -> Services:
@@ -186,7 +189,7 @@ class Play:
         """Give due messages to RetryFunction, as many as may run."""
         while self.queue.has_due and self.functions.may_poll:
             handle = str(next(self.handles))
-            message = self.queue.receive(handle)
+            message = self.queue.receive(handle, self.visibility)
             self.bill.peak("messages in flight", self.queue.in_flight)
             attributes = {
                 "ApproximateReceiveCount": str(message.received),
@@ -202,7 +205,8 @@ class Play:
                 self.queue.forget(handle)
 
             if not self.functions.poll(work, self.poll):
-                self.queue.give_back(handle)
+                self.queue.forget(handle)
+                self.bill.counts["messages throttled"] += 1
                 break
         if self.queue.has_due and not self._looks_again:
             self._looks_again = True
@@ -246,6 +250,9 @@ class Scenario:
     """How many Lambda runs at a time."""
     daily_limit: int = 0
     """DailyImageLimit, 0 for none."""
+    visibility: float = VISIBILITY_SECONDS
+    retry_concurrency: int = 0
+    """RetryConcurrency; 0 for what the pace asks for."""
     table_units_a_second: float = TABLE_UNITS_A_SECOND
     """What the ledger's table takes, in write units."""
 
@@ -270,7 +277,8 @@ SCENARIOS = [
 def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
     """What came of a scenario."""
     began = real_time.time()
-    retry_concurrency = max(20, min(1000, round(scenario.rpm * MEAN_CALL_SECONDS / 60 * 1.5)))
+    fitting = max(20, min(1000, round(scenario.rpm * MEAN_CALL_SECONDS / 60 * 1.5)))
+    retry_concurrency = scenario.retry_concurrency or fitting
     play = Play(scenario, retry_concurrency, seed)
     play.run()
     stored = {key: versions[-1].modified for key, versions in play.results.versions.items()}
@@ -328,8 +336,7 @@ Lambda, for six hours at most. In the same moment the pace item is asked for mor
 those that are refused take a place in line a little later. Both are over within seconds. From a few thousand calls a
 minute on, Lambda's pollers of the queue matter, which grow by 300 a minute to 1,000. SQS's 120,000 messages in flight
 come from about 130,000 waiting uploads on: SQS then hands out no more, and the rest waits until some are done. Not
-played: that Lambda gives an event up after six hours, reads a long line of events more slowly, and starts new accounts
-with 10 executions.
+played: that Lambda gives an event up after six hours, and reads a long line of events more slowly.
 The requests of an upload, eight to AWS, are far from DynamoDB's and S3's other limits at any pace that Lambda allows.
 
 `make bench` leaves out what takes long to play. `python -m tools.bench.scale --most 1000000` plays it, too. On
