@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from backdrop import answers
-from backdrop.answers import CutAnswer, UnreadableAnswer, images, inflated
+from backdrop.answers import CutAnswer, UnreadableAnswer, inflated, sold
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) + b"\xfb\xef\xbe\xff"
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256))
@@ -32,7 +32,7 @@ assert "_" in URL_SAFE
 
 def found(body: Any, most: int = 8) -> tuple[str | bytes, ...]:
     """The images in a body; one that is not bytes is sent as JSON."""
-    return images(body if isinstance(body, bytes) else json.dumps(body).encode(), most, ORIGIN, SENT)
+    return sold(body if isinstance(body, bytes) else json.dumps(body).encode(), most, ORIGIN, SENT).images
 
 
 @pytest.mark.parametrize("field", ["b64_json", "url", "b64", "base64", "image", "image_url"])

@@ -11,11 +11,13 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin
 
 from backdrop.images import sniff
+from backdrop.prices import price_in_body
 
 MAX_ANSWER_BYTES = 48 * 2**20  # b64_json: eight images of about 4 MB
 MAX_ANSWER_ENTRIES = 10_000  # each takes up to 25 times its bytes in memory once it is parsed
@@ -62,17 +64,28 @@ def inflated(body: bytes, encoding: str) -> bytes:
     return plain
 
 
-def images(body: bytes, most: int, origin: str, sent: str) -> tuple[str | bytes, ...]:
-    """Up to `most` images in their order, each as its bytes or as the link to it.
+@dataclass(frozen=True)
+class Sold:
+    """What an answer holds: images in their order, each as its bytes or as the link to it, and what they cost."""
+
+    images: tuple[str | bytes, ...]
+    cost_usd: Decimal | None = None
+    """None when the body doesn't say."""
+
+
+def sold(body: bytes, most: int, origin: str, sent: str) -> Sold:
+    """Up to `most` images, and their price.
 
     A path is one of `origin`. A link that is in `sent`, the call's body, leads to the photo, not to a result. Raises
     UnreadableAnswer and CutAnswer.
     """
     if sniff(body):
-        return (body,)
+        return Sold((body,))
     if body.count(b",") > MAX_ANSWER_ENTRIES:
         raise UnreadableAnswer(f"more than {MAX_ANSWER_ENTRIES} entries")
-    return tuple(islice(_Reader(origin, sent).found(_parsed(body), "", _MAX_LEVELS), most))
+    parsed = _parsed(body)
+    found = tuple(islice(_Reader(origin, sent).found(parsed, "", _MAX_LEVELS), most))
+    return Sold(found, price_in_body(parsed))
 
 
 def _parsed(body: bytes) -> Any:

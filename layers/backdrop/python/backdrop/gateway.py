@@ -17,11 +17,11 @@ from backdrop.call import Call
 from backdrop.errors import KeyThrottled, NeverSent, NoImage, OutcomeUnknown
 from backdrop.gateway_errors import error_of
 from backdrop.gateway_words import detail, error_object, opaque
+from backdrop.prices import price_in_headers
 from backdrop.request import Request
 from backdrop.settings import Settings
 
 MAX_KEPT_BYTES = 2**16  # of an answer without an image; a ledger item holds 400 KB
-_MAX_CENTS = 100_000  # more is no price
 _NEVER = 2.0**40  # epoch seconds
 PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
 
@@ -130,35 +130,27 @@ class Gateway:
         request_id = opaque(response.headers.get("x-request-id", ""))
         base = urlsplit(self._settings.gateway_base_url)
         body, what = response.body, "no image"
-        found: tuple[str | bytes, ...] = ()
+        sold = answers.Sold(())
         try:
             if response.is_cut:
                 raise answers.UnreadableAnswer(f"more than {MAX_ANSWER_BYTES} bytes")
             body = answers.inflated(body, response.headers.get("content-encoding", ""))
-            found = answers.images(body, n, f"{base.scheme}://{base.netloc}", call.body)
+            sold = answers.sold(body, n, f"{base.scheme}://{base.netloc}", call.body)
         except answers.CutAnswer:
             raise OutcomeUnknown("the answer was cut off") from None
         except answers.UnreadableAnswer as error:
             what = str(error)
-        if found:
-            links = tuple(image if isinstance(image, str) else "" for image in found)
-            inline = tuple(image if isinstance(image, bytes) else b"" for image in found)
-            cost = self._cost(response, n)
+        if sold.images:
+            links = tuple(image if isinstance(image, str) else "" for image in sold.images)
+            inline = tuple(image if isinstance(image, bytes) else b"" for image in sold.images)
+            told = (price_in_headers(response.headers), sold.cost_usd, self._settings.price_per_image_usd * n)
+            cost = next(price for price in told if price is not None)
             return Answer(links if any(links) else (), inline if any(inline) else (), request_id, cost)
         said = detail(error_object(body), _prompt(fields), key)
         message = f"status {response.status} with {what} (request {request_id}){said}"
         if response.status != 200:  # accepted for later, perhaps: nobody can say what was charged
             raise OutcomeUnknown(message)
         raise NoImage(message, body[:MAX_KEPT_BYTES])
-
-    def _cost(self, response: http_client.Response, n: int) -> Decimal:
-        try:
-            cents = Decimal(response.headers["x-cost-cents"])
-            if 0 <= cents <= _MAX_CENTS:
-                return cents / 100
-        except (KeyError, ArithmeticError):
-            pass
-        return self._settings.price_per_image_usd * n
 
 
 def _prompt(fields: dict[str, Any]) -> str:
