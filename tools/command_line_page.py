@@ -9,13 +9,22 @@ from backdrop_cli.commands import cli
 
 PAGE = Path(__file__).parent.parent / "docs" / "command-line.md"
 COLUMNS = 78  # as in a terminal of 80
-_BLOCK = re.compile(r"^<!-- help: (backdrop(?: [\w-]+)?) -->\n```text\n.*?^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^<!-- help: (backdrop(?: [\w-]+){0,2}) -->\n```text\n.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> dict[str, click.Command]:
+    """All commands by their words behind `backdrop`, as in "submit" and "manifest init"."""
+    found: dict[str, click.Command] = {}
+    for name, command in cli.commands.items():
+        inner = command.commands if isinstance(command, click.Group) else {}
+        found |= {f"{name} {each}": inner[each] for each in inner} or {name: command}
+    return found
 
 
 def help_of(words: str) -> str:
     """What `<words> --help` says, for a command without the options that all commands share."""
     name = words.partition(" ")[2]
-    command = cli.commands[name] if name else cli
+    command = commands()[name] if name else cli
     with click.Context(command, info_name=words, terminal_width=COLUMNS, **cli.context_settings) as context:
         shown = command.get_help(context)
     if not name:

@@ -8,6 +8,7 @@ from backdrop_cli.export import export
 from backdrop_cli.failures import failures, resume
 from backdrop_cli.gallery import gallery
 from backdrop_cli.logs import logs
+from backdrop_cli.manifest_init import manifest
 from backdrop_cli.options import common
 from backdrop_cli.pace import pace
 from backdrop_cli.receipt import receipt
@@ -31,6 +32,6 @@ def cli() -> None:
 
 for command in (
     *(doctor, submit, status, quote, backfill, failures, resume, receipt, gallery, review, export),
-    *(show, retry, pace, logs, reconcile),
+    *(show, retry, pace, logs, reconcile, manifest),
 ):
     cli.add_command(command)

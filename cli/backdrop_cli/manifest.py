@@ -13,6 +13,7 @@ from backdrop.request import clean_prompt
 from backdrop_cli.finding import BROKEN, Found, is_broken, why_not
 from backdrop_cli.mistakes import Mistake
 from backdrop_cli.photos import Photo, checked, photo_of
+from backdrop_cli.preparing import renamed
 from backdrop_cli.progress import Step, no_step
 from backdrop_cli.prompt_templates import BadTemplate, filled, names_of
 from backdrop_cli.tables import Row, table_rows
@@ -75,6 +76,13 @@ def _photo(row: Row, base: Path, to: str, prompt: str | None, options: Mapping[s
     key = f"{to}{with_variant(name, variant)}"
     wanted = photo_of(path, key, filled(template, values) if template else None, base, asked)
     return replace(wanted, variant=variant, line=row.line)
+
+
+def keys_of(row: Row, to: str) -> list[str]:
+    """The keys that a row's upload can have: its own, and those of what preparing makes of such a file."""
+    name = PurePosixPath(PureWindowsPath(row.cells[FILE]).as_posix())
+    key = normalize("NFC", f"{to}{with_variant(name, row.cells.get(VARIANT, ''))}")
+    return list(dict.fromkeys((key, renamed(key, "jpg"), renamed(key, "png"))))
 
 
 def with_variant(path: PurePosixPath, variant: str) -> PurePosixPath:

@@ -3,8 +3,10 @@
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,8 +14,12 @@ import click
 from backdrop.clock import iso_time
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
+from backdrop_cli.manifest import FILE
 from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
+from backdrop_cli.receipt_sums import GROUPS, Sum, summed
+from backdrop_cli.receipt_table import COLUMNS as TABLE_COLUMNS
+from backdrop_cli.receipt_table import row_receipts
 
 COLUMNS = (
     *("paid_at", "key", "version_id", "state", "images", "cost_usd", "model", "request_id", "job_id", "outputs"),
@@ -57,8 +63,8 @@ def _as_text(value: Any) -> Any:
 
 
 @examples(
-    "backdrop receipt spring/red.jpg",
     "backdrop receipt --since 2026-11-01 > receipts.csv",
+    "backdrop receipt --manifest shop.csv --to spring/ > results.csv",
 )
 @click.command()
 @click.argument("key", required=False)
@@ -67,30 +73,66 @@ def _as_text(value: Any) -> Any:
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
     help="Only what was paid since then, in UTC.",
 )
+@click.option("--by", type=click.Choice(list(GROUPS)), help="Sums instead of uploads.")
+@click.option(
+    "--manifest",
+    "table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="What became of the rows of a table, beside its columns.",
+)
+@click.option("--to", default="", metavar="PREFIX", help="That the table was submitted with.")
 @common
 @click.pass_obj
-def receipt(setting: CliContext, key: str | None, since: datetime | None) -> None:
+def receipt(
+    setting: CliContext, key: str | None, since: datetime | None, by: str | None, table: Path | None, to: str
+) -> None:
     """List what was bought: for the upload KEY, since a day, or all. CSV, or with --json a JSON array.
 
     An upload that was replaced or deleted since is listed, too, for 400 days. `unsettled_images` may have been charged
     in addition: those of calls that failed or had no answer. A gateway that honours idempotency keys charges none.
     """
+    if table:
+        if key or since or by:
+            raise click.UsageError("--manifest goes with --to alone: it is about the uploads that are there now.")
+        _rows_of_table(setting, table, to)
+        return
     start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
-    rows = sorted(
-        (_row(record) for record in bought(setting.deployment, key, start)), key=lambda row: row["paid_at"] or ""
-    )
+    records = sorted(bought(setting.deployment, key, start), key=lambda record: record.paid_at)
+    if by:
+        _write(setting, summed(records, by))
+    else:
+        _write(setting, list(map(_row, records)), COLUMNS)
+    total = Sum()
+    for record in records:
+        total.add(record)
+    said = f"{counted(total.uploads, 'upload')}, {counted(total.images, 'image')}, {dollars(float(total.cost_usd))}"
+    if total.unsettled_images:
+        most = float(setting.deployment.settings.price_per_image_usd) * total.unsettled_images
+        said += f", and up to {counted(total.unsettled_images, 'image')}, {dollars(most)}, that may have been charged"
+    setting.remark(f"{said}.")
+
+
+def _rows_of_table(setting: CliContext, table: Path, to: str) -> None:
+    rows = list(row_receipts(setting.deployment, table, to))
+    if setting.json:
+        _write(setting, [{"line": each.row.line, "row": each.row.cells} | each.as_dict() for each in rows])
+    else:
+        _write(setting, [each.row.cells | each.as_dict() for each in rows], (FILE, *TABLE_COLUMNS))
+    states = Counter(each.as_dict()["state"] for each in rows)
+    cost = sum(each.as_dict()["cost_usd"] for each in rows)
+    counts = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    setting.remark(f"{counted(len(rows), 'row')}: {counts}; {dollars(cost)}.")
+
+
+def _write(setting: CliContext, rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> None:
+    """As CSV, `columns` naming what a table without rows has, or as JSON."""
     if setting.json:
         json.dump(rows, sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
-    else:
-        writer = csv.DictWriter(sys.stdout, COLUMNS)
-        writer.writeheader()
-        for row in rows:
-            cells = {**row, "outputs": " ".join(row["outputs"])}
-            writer.writerow({name: _as_text(value) for name, value in cells.items()})
-    images, usd = sum(row["images"] for row in rows), sum(row["cost_usd"] for row in rows)
-    said = f"{counted(len(rows), 'upload')}, {counted(images, 'image')}, {dollars(usd)}"
-    if unsettled := sum(row["unsettled_images"] for row in rows):
-        most = float(setting.deployment.settings.price_per_image_usd) * unsettled
-        said += f", and up to {counted(unsettled, 'image')}, {dollars(most)}, that may have been charged"
-    setting.remark(f"{said}.")
+        return
+    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else columns)
+    writer.writeheader()
+    for row in rows:
+        cells = {name: " ".join(value) if isinstance(value, list) else value for name, value in row.items()}
+        writer.writerow({name: _as_text(value) for name, value in cells.items()})

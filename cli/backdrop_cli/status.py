@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,11 +16,16 @@ from backdrop.clock import iso_time
 from backdrop.reconcile import OLDEST_SECONDS
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
-from backdrop_cli.options import CliContext, common, examples
+from backdrop_cli.options import CliContext, common, examples, printable
 from backdrop_cli.page import counted, dollars
-from backdrop_cli.uploads import WAITS, Stage, last_failure, prefix_of, seen, still_to_buy, waits_for
+from backdrop_cli.receipt_sums import folder_of
+from backdrop_cli.uploads import WAITS, Stage, UploadView, last_failure, prefix_of, seen, still_to_buy, waits_for
 
 WATCH_SECONDS = 2.0
+GROUPS: dict[str, Callable[[UploadView], str]] = {
+    "folder": lambda upload: folder_of(upload.listed.job.key),
+    "tag": lambda upload: upload.record.tag if upload.record else "",
+}
 
 
 @dataclass
@@ -36,16 +42,23 @@ class Tally:
     """Uploads that wait, by what for: keys of WAITS."""
     retries: Counter[str] = field(default_factory=Counter)
     """Those of them that wait for another try, by what went wrong last."""
+    groups: dict[str, Counter[Stage]] = field(default_factory=dict)
+    """The stages by folder or tag, if that was asked for; tags are known once the ledger knows an upload."""
     untouched: int = 0
     calls_left: int = 0
     images_left: int = 0
 
 
-def tally(deployment: Deployment, prefix: str, pace: PaceNow) -> Tally:
-    """Count the uploads under `prefix`. One that the ledger doesn't know the options of is counted as one image."""
+def tally(deployment: Deployment, prefix: str, pace: PaceNow, by: str | None = None) -> Tally:
+    """Count the uploads under `prefix`, `by` one of GROUPS as well.
+
+    One that the ledger doesn't know the options of is counted as one image.
+    """
     counts, now = Tally(), deployment.clock.now()
     for upload in seen(deployment, prefix):
         counts.stages[upload.stage] += 1
+        if by:
+            counts.groups.setdefault(GROUPS[by](upload), Counter())[upload.stage] += 1
         record = upload.record
         if upload.stage is Stage.FAILED and record:
             counts.reasons[(record.reason or {}).get("code", "unknown")] += 1
@@ -70,33 +83,48 @@ def tally(deployment: Deployment, prefix: str, pace: PaceNow) -> Tally:
 @click.command()
 @click.argument("prefix", default="")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until everything is done or failed.")
+@click.option("--by", type=click.Choice(list(GROUPS)), help="Count each folder's, or each tag's, as well.")
 @common
 @click.pass_obj
-def status(setting: CliContext, prefix: str, watch: bool) -> None:
+def status(setting: CliContext, prefix: str, watch: bool, by: str | None) -> None:
     """Show how far the uploads under PREFIX are."""
     deployment = setting.deployment
     prefix = prefix_of(deployment, prefix)
     if not watch:
-        setting.answer(*_look(deployment, prefix))
+        setting.answer(*_look(deployment, prefix, by))
         return
     if setting.json:
         raise click.UsageError("--watch is for people; a script asks again.")
     with Live(console=setting.out, auto_refresh=False) as live:
         while True:
-            data, shown = _look(deployment, prefix)
+            data, shown = _look(deployment, prefix, by)
             live.update(shown, refresh=True)
             if not data["new"] - data["untouched"] + data["waiting"] + data["running"] + data["stuck"]:
                 return
             time.sleep(WATCH_SECONDS)
 
 
-def _look(deployment: Deployment, prefix: str) -> tuple[dict[str, Any], RenderableType]:
+def _look(deployment: Deployment, prefix: str, by: str | None) -> tuple[dict[str, Any], RenderableType]:
     pace = pace_now(deployment)
-    counts, now = tally(deployment, prefix, pace), deployment.clock.now()
+    counts, now = tally(deployment, prefix, pace, by), deployment.clock.now()
     left = quote(deployment.settings, counts.calls_left, counts.images_left, pace.bought_today, now)
     if prefix and left.calls:  # others may stand before them
         left = replace(left, seconds=max(left.seconds, pace.queue_ends_at - now))
-    return _data(deployment, counts, pace, left, now), _shown(deployment, counts, pace, left, now)
+    data, shown = _data(deployment, counts, pace, left, now), _shown(deployment, counts, pace, left, now)
+    if by:
+        data[f"by_{by}"] = {name: dict(stages) for name, stages in counts.groups.items()}
+        shown = Group(shown, _grouped(counts.groups))
+    return data, shown
+
+
+def _grouped(groups: dict[str, Counter[Stage]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    present = [stage for stage in Stage if any(stages[stage] for stages in groups.values())]
+    for title in ("", *present):
+        table.add_column(str(title), justify="right" if title else "left")
+    for name, stages in sorted(groups.items()):
+        table.add_row(printable(name) or "–", *(str(stages[stage]) for stage in present))
+    return table
 
 
 def _data(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""`backdrop submit --manifest`: a row for each result."""
+"""Tables of photos: `submit --manifest`, `receipt --manifest`, `manifest init`."""
 
+import csv
 import json
 import os
 from collections.abc import Callable
@@ -190,3 +191,66 @@ def test_photos_or_a_table_are_named_and_never_both(run: Run, world: Harness, sh
     assert "one of the two" in submitted(run, "shoes", code=2)
     assert "one of the two" in run("submit", code=2)
     assert json.dumps(metadata(world)) == "{}"
+
+
+def test_a_receipt_has_the_tables_columns_and_what_became_of_each_row(
+    run: Run, world: Harness, shop: Callable[..., None], deployment: Deployment, tmp_path: Path
+) -> None:
+    shop(
+        "file;Colour;variant;prompt",
+        "shoes/red.jpg;=1+1;beach;snow",
+        "shoes/phone.heic;green;;snow",
+        "shoes/phone.heic;green;late;snow",
+        "shoes/blue.jpg;blue;;snow",
+    )
+    (tmp_path / "shoes" / "blue.jpg").write_bytes(picture("JPEG"))
+    submitted(run, "--to", "spring/")
+    world.gateway.faults([{"kind": "status", "status": 400, "match": "phone"}])
+    by_key = {each["Key"]: each for each in world.s3.list_object_versions(Bucket=INPUT)["Versions"]}
+    for key in ("spring/shoes/red.beach.jpg", "spring/shoes/phone.jpg"):
+        world.notify(Job(INPUT, key, by_key[key]["VersionId"], by_key[key]["ETag"].strip('"'), by_key[key]["Size"]))
+    world.s3.delete_object(Bucket=INPUT, Key="spring/shoes/blue.jpg")
+    for path in (tmp_path / "shoes").iterdir():
+        path.unlink()
+
+    red, phone, late, blue = run("receipt", "--manifest", "shop.csv", "--to", "spring/")
+    assert red["row"] == {"file": "shoes/red.jpg", "colour": "=1+1", "variant": "beach", "prompt": "snow"}
+    assert red["line"] == 2
+    assert (red["key"], red["state"], red["images"], red["cost_usd"]) == ("spring/shoes/red.beach.jpg", "DONE", 1, 0.03)
+    assert red["results"] == ["spring/shoes/red.beach.jpg.png"]
+    assert (phone["key"], phone["state"]) == ("spring/shoes/phone.jpg", "DONE")
+    assert (late["key"], late["state"]) == ("spring/shoes/phone.late.jpg", "not in the ledger yet")
+    assert (blue["key"], blue["state"], blue["cost_usd"]) == ("spring/shoes/blue.jpg", "not uploaded", 0.0)
+
+    setting = CliContext()
+    setting.__dict__["deployment"] = deployment
+    done = CliRunner().invoke(cli, ["receipt", "--manifest", "shop.csv", "--to", "spring/"], obj=setting)
+    first = next(csv.DictReader(done.stdout.splitlines()))
+    assert list(first) == [
+        *("file", "colour", "variant", "prompt"),
+        *("key", "state", "images", "cost_usd", "results", "reason"),
+    ]
+    assert (first["results"], first["colour"]) == ("spring/shoes/red.beach.jpg.png", "'=1+1")
+    assert "4 rows: 2 DONE, 1 not in the ledger yet, 1 not uploaded; $0.06." in done.stderr
+    assert "goes with --to alone" in run("receipt", "--manifest", "shop.csv", "--by", "tag", code=2)
+
+
+def test_a_folders_photos_become_a_table_that_can_be_submitted(
+    run: Run, world: Harness, shop: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "shoes" / "=1+1.jpg").write_bytes(turned(3))
+    (tmp_path / "shoes" / "._red.jpg").write_bytes(turned(3))
+    (tmp_path / "shoes" / "red.jpg.png").write_bytes(picture("PNG"))
+    (tmp_path / "shoes" / "caf\u00e9").mkdir()
+    (tmp_path / "shoes" / "caf\u00e9" / "a, b.jpg").write_bytes(picture("JPEG"))
+    assert run("manifest", "init", "shoes") == {"table": "shoes/manifest.csv", "photos": 4}
+    assert (tmp_path / "shoes" / "manifest.csv").read_bytes().decode() == (
+        "\ufefffile,prompt,variant,n,size,tag\r\n"
+        './=1+1.jpg,,,,,\r\n"caf\u00e9/a, b.jpg",,,,,\r\nphone.heic,,,,,\r\nred.jpg,,,,,\r\n'
+    )
+    assert "is there already" in run("manifest", "init", "shoes", code=2)
+    assert run("manifest", "init", "shoes", "shop.csv")["photos"] == 4
+    assert submitted(run, "--prompt", "snow")["submitted"] == 4
+    (tmp_path / "elsewhere").mkdir()
+    assert "in a folder above it" in run("manifest", "init", "shoes", "elsewhere/shop.csv", code=2)
+    assert "There is no photo" in run("manifest", "init", "elsewhere", code=2)

@@ -1,6 +1,7 @@
 """What the runbook's commands show and do: `show`, `retry`, `pace`, `logs`."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from backdrop.clock import utc_day
 from backdrop.states import State
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
@@ -188,3 +190,33 @@ def test_log_lines_of_one_upload_are_shown_in_their_order_and_others_by_a_text(
     ]
     assert run("logs", "--text", "Task timed out", "--function", "reconcile") == []
     assert "no such line" in said(deployment, "logs", "--text", "nothing like it")
+
+
+def test_receipts_are_summed_by_tag_folder_and_day(
+    run: Run, world: Harness, photo: bytes, deployment: Deployment
+) -> None:
+    world.upload("shoes/red.jpg", photo, prompt="snow", n="3", tag="acme")
+    world.upload("shoes/blue.jpg", photo, prompt="snow", tag="acme")
+    world.upload("hat.jpg", photo, prompt="snow")
+    world.gateway.faults([{"kind": "status", "status": 500}])
+    world.upload("odd.jpg", photo, prompt="snow")
+    world.upload("none.jpg", photo)
+
+    none = {"tag": None, "uploads": 2, "images": 1, "cost_usd": 0.03, "unsettled_images": 1}
+    acme = {"tag": "acme", "uploads": 2, "images": 4, "cost_usd": 0.12, "unsettled_images": 0}
+    assert run("receipt", "--by", "tag") == [none, acme]
+    assert [(each["folder"], each["images"]) for each in run("receipt", "--by", "folder")] == [("", 1), ("shoes/", 4)]
+    [day] = run("receipt", "--by", "day")
+    assert (day["day"], day["images"], day["cost_usd"]) == (utc_day(world.now()), 5, 0.15)
+    assert run("receipt", "--by", "tag", "--since", "2100-01-01") == []
+    assert said(deployment, "receipt", "--by", "tag").splitlines()[-1] == "acme,2,4,0.12,0"
+
+
+def test_status_counts_each_folder_and_each_tag(run: Run, world: Harness, photo: bytes, deployment: Deployment) -> None:
+    world.upload("shoes/red.jpg", photo, prompt="snow", tag="acme")
+    world.upload("shoes/blue.jpg", photo)
+    world.put("hat.jpg", photo, prompt="snow")
+    assert run("status", "--by", "folder")["by_folder"] == {"shoes/": {"done": 1, "failed": 1}, "": {"new": 1}}
+    assert run("status", "--by", "tag")["by_tag"] == {"acme": {"done": 1}, "": {"failed": 1, "new": 1}}
+    assert "by_tag" not in run("status")
+    assert re.search(r"^shoes/ +0 +1 +1$", said(deployment, "status", "--by", "folder"), re.M)
