@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test up down check lint types audit unit integration e2e least-privilege bench picture help-page lock setup clean
+.PHONY: demo test up down check lint types audit unit integration e2e least-privilege simulate bench picture help-page lock setup clean
 
 demo: setup ## Submit sample photos to a local stack, and show before and after.
 	$(PYTHON) -m tools.demo
@@ -53,6 +53,10 @@ e2e: setup
 
 least-privilege: setup ## Take every permission of the functions' roles away, one by one, and see what goes wrong.
 	$(PYTHON) -m tools.least_privilege
+
+SEEDS ?= 1000
+simulate: setup ## Play SEEDS seeds of the simulation, from SEED on or else from a random one.
+	$(PYTHON) -m tools.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure everything anew, into docs/benchmarks.md; best on a machine that does nothing else.
 	$(PYTHON) -m tools.bench

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from backdrop.errors import NoSlotFree, Paused
 from backdrop.rate_limiter import RateLimiter
 from tests.integration.harness import TABLE, Harness, MovedClock
 
@@ -123,6 +124,22 @@ def test_during_a_pause_uploads_look_again_within_a_minute_and_later_every_quart
     started = looks[0][0]
     assert all(gap <= 60 for at, gap in looks if at - started < 300)
     assert all(500 < gap <= 900 for at, gap in looks if at - started > 500)
+
+
+def test_probes_keep_the_pace_too(world: Harness) -> None:
+    keeper = pace(world, rpm=1)
+    keeper.breaker.pause(keeper.acquire(1, 0.0), "402", may_be_charged=False)
+
+    world.advance(40)
+    with pytest.raises(Paused):
+        keeper.acquire(1, 0.0)
+    world.advance(30)
+    probe = keeper.acquire(1, 0.0)
+    keeper.breaker.succeeded(probe)
+    with pytest.raises(NoSlotFree):
+        keeper.acquire(1, 0.0)
+
+    assert probe.is_probe
 
 
 def test_a_pause_lets_single_probes_through(world: Harness, photo: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -195,10 +195,10 @@ class SimulatedS3:
 
     def generate_presigned_url(self, _operation: str, Params: dict[str, str], ExpiresIn: int) -> str:
         """As long as a real one."""
-        version = f"&versionId={Params['VersionId']}" if "VersionId" in Params else ""
+        version = f"versionId={Params['VersionId']}&" if "VersionId" in Params else ""
         dies_at = self._connection.now() + ExpiresIn
-        signature = f"X-Amz-Expires={dies_at:.3f}&X-Amz-Signature={SIGNATURE}"
-        return f"https://{Params['Bucket']}.s3.us-east-1.amazonaws.com/{quote(Params['Key'])}?{signature}{version}"
+        signed = f"X-Amz-Expires={dies_at:.3f}&X-Amz-Security-Token={TOKEN}&X-Amz-Signature={SIGNATURE}"
+        return f"https://{Params['Bucket']}.s3.us-east-1.amazonaws.com/{quote(Params['Key'])}?{version}{signed}"
 
     def _found(self, bucket: str, key: str, version_id: str | None, operation: str) -> StoredObject:
         store = self._buckets[bucket]
@@ -208,7 +208,18 @@ class SimulatedS3:
         return found
 
 
-SIGNATURE = "5ec4e7" * 200
+TOKEN, SIGNATURE = "IQoJb3JpZ2luX2Vj" * 70, "5ec4e7a9" * 8
+
+
+def status_of_link(link: str, photos: Bucket, now: float) -> int:
+    """What a GET of a presigned link is answered."""
+    url = urlsplit(link)
+    query = parse_qs(url.query)
+    key, version = unquote(url.path.lstrip("/")), query.get("versionId", [""])[0]
+    found = photos.version(key, version) if version else photos.current(key)
+    if now > float(query["X-Amz-Expires"][0]):
+        return 403
+    return 404 if found is None or found.is_marker else 200
 
 
 def error(operation: str, code: str, status: int) -> ClientError:

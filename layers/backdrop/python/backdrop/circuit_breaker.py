@@ -107,23 +107,33 @@ class CircuitBreaker:
         """A write has said that the gateway answers."""
         self._answered_slot_at = None
 
-    def probe(self, images: int, now: float, today: str, same_day: str, values: dict[str, Any]) -> Slot | None:
+    def probe(
+        self, images: int, now: float, step: int, today: str, same_day: str, values: dict[str, Any]
+    ) -> Slot | None:
         """A slot for the next probe when it is due, under `same_day` with its `values`; None to try again.
 
-        Raises Paused.
+        It is as far from other slots (`step`, in the item's units) as they are from each other. Raises Paused.
         """
         probe_at = self._item.seen["probe_at"]
-        if probe_at > units(now) or self._item.held_until > now:
+        if max(probe_at, self._item.seen.get("next_slot", 0)) > units(now) or self._item.held_until > now:
             if self._item.refresh():
                 return None
             raise self.paused(now)
-        step = self._item.seen.get("probe_step", 0) + 1
+        probe_step = self._item.seen.get("probe_step", 0) + 1
         # Should this worker die, the next probe comes after this time; else its outcome says when.
-        seconds = _until_next_probe(step, images, may_be_charged=True)
+        seconds = _until_next_probe(probe_step, images, may_be_charged=True)
         won = self._item.update(
-            "SET probe_at = :next, probe_step = :step, images = images + :n",
-            {**values, ":next": units(now + seconds), ":step": step, ":seen": probe_at},
-            f"{same_day} AND attribute_exists(paused_since) AND probe_at = :seen",
+            "SET probe_at = :next, probe_step = :step, next_slot = :slot, images = images + :n",
+            {
+                **values,
+                ":next": units(now + seconds),
+                ":step": probe_step,
+                ":slot": units(now) + step,
+                ":now": units(now),
+                ":seen": probe_at,
+            },
+            f"{same_day} AND attribute_exists(paused_since) AND probe_at = :seen"
+            " AND (attribute_not_exists(next_slot) OR next_slot <= :now)",
         )
         return Slot(uuid4().hex, now, images, today, is_probe=True, failures_before=0) if won else None
 

@@ -131,7 +131,7 @@ class RateLimiter:
             values[":room"] = room
             same_day += " AND images <= :room"
         if "paused_since" in self._item.seen:
-            return self.breaker.probe(images, now, today, same_day, values)
+            return self.breaker.probe(images, now, self._step, today, same_day, values)
         free = f"{same_day} AND attribute_not_exists(paused_since)"
         next_slot = self._item.seen.get("next_slot", 0)
         midnight = (now // 86400 + 1) * 86400

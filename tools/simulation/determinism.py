@@ -1,0 +1,127 @@
+"""For as long as a plan is played: time, chance and the network are the simulation's, for the code as it is."""
+
+import gc
+import logging
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Protocol
+from unittest import mock
+
+import boto3
+import httpx
+
+from backdrop import http_client
+from backdrop.metrics import Metrics
+
+real_monotonic = time.monotonic
+
+
+class Outside(Protocol):
+    """What code that runs in the simulation sees of the world."""
+
+    @property
+    def transport(self) -> httpx.BaseTransport:
+        """The network."""
+
+    def clock(self) -> float:
+        """The time of the machine that this runs on, in epoch seconds."""
+
+    def elapsed(self) -> float:
+        """Seconds since some moment."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+
+    def session(self) -> Any:
+        """In place of a boto3 session."""
+
+    def measured(self, values: dict[str, float]) -> None:
+        """Metrics were written."""
+
+    def logged(self, text: str) -> None:
+        """A log line was written."""
+
+
+class _Client(httpx.Client):
+    """One for all workers; nobody closes it."""
+
+    def __enter__(self) -> "_Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _NoTimer(threading.Timer):
+    """The simulated network keeps deadlines itself."""
+
+    def start(self) -> None:
+        """Nothing."""
+
+
+class _Stream:
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+
+    def flush(self) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def simulated(outside: Outside, seed: int) -> Iterator[None]:
+    """Replace what is of this machine; everything is as before afterwards."""
+    chance = random.Random(seed)
+    client = _Client(transport=outside.transport, trust_env=False, event_hooks=_HOOKS, headers=_HEADERS)
+
+    class SimulatedDatetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "SimulatedDatetime":
+            return cls.fromtimestamp(outside.clock(), tz or UTC)
+
+    logger = logging.getLogger("backdrop")
+    handler: Any = logger.handlers[0]
+    stream = handler.stream
+    state = random.getstate()
+    with ExitStack() as stack:
+        replace = mock.patch.object
+        for owner, name, new in (
+            (time, "time", outside.clock),
+            (time, "monotonic", outside.elapsed),
+            (time, "sleep", outside.pause),
+            (os, "urandom", chance.randbytes),
+            (socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("93.184.216.34", 443))]),
+            (threading, "Timer", _NoTimer),
+            (boto3, "Session", outside.session),
+            (http_client, "new_client", lambda *_, **__: client),
+            (logger, "propagate", False),
+            (Metrics, "_publish", lambda _, values, *__, **___: outside.measured(values)),
+        ):
+            stack.enter_context(replace(owner, name, new))
+        for module_name, module in sys.modules.items():
+            if module_name.startswith("backdrop.") and getattr(module, "datetime", None) is datetime:
+                stack.enter_context(replace(module, "datetime", SimulatedDatetime))
+        random.seed(seed)
+        handler.stream = _Stream(outside.logged)
+        was_enabled = gc.isenabled()
+        gc.disable()  # a collection of the code's own, before a file upload, would take longer than all the rest
+        try:
+            with mock.patch.object(gc, "collect", return_value=0):
+                yield
+        finally:
+            handler.stream = stream
+            random.setstate(state)
+            if was_enabled:
+                gc.enable()
+    gc.collect(0)
+
+
+_REAL = http_client.new_client()
+_HOOKS: Any = _REAL.event_hooks
+_HEADERS = dict(_REAL.headers)
