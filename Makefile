@@ -64,8 +64,9 @@ bench: setup ## Measure everything anew, into docs/benchmarks.md; best on a mach
 picture: setup ## Record the command line anew, into docs/terminal.svg.
 	$(PYTHON) -m tools.recording
 
-help-page: setup ## What the command line says of itself, into docs/command-line.md.
+help-page: setup ## What the code knows, into docs: the command line's help, the failure codes.
 	$(PYTHON) -m tools.command_line_page
+	$(PYTHON) -m tools.failure_codes_table
 
 lock: | $(UV) ## After changing pyproject.toml: the lock, and from it the layer's requirements.
 	$(UV) lock

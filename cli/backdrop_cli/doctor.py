@@ -14,7 +14,7 @@ from backdrop_cli.doctor_account import executions
 from backdrop_cli.doctor_finding import Finding
 from backdrop_cli.doctor_gateway import gateway_findings
 from backdrop_cli.doctor_stack import stack_findings
-from backdrop_cli.failures import ADVICE
+from backdrop_cli.failures import advice
 from backdrop_cli.follow import fetch, follow
 from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import dollars
@@ -90,7 +90,7 @@ def _bought(deployment: Deployment, out: Path) -> Finding:
     if record.state is not State.DONE:
         reason = record.reason or {}
         code = str(reason.get("code", record.state))
-        return Finding(_ONE, "fault", f"{code}: {reason.get('message', '')}", ADVICE.get(code, ""))
+        return Finding(_ONE, "fault", f"{code}: {reason.get('message', '')}", advice(code))
     try:
         paths = fetch(deployment, record, out / "backdrop-doctor.jpg")
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from backdrop.events_in import from_message
+from backdrop.failure_codes import FailureCode
 from backdrop.job import Job
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.forecast import in_words, offer
@@ -21,26 +22,21 @@ from backdrop_cli.uploads import asks_for, records_of
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-MOST_AGAIN = 100  # letters that come again while they are read: reading takes too long to end by itself
-HIDDEN_SECONDS = 120  # while letters are read, nobody else sees them; after a crash they come back by themselves
-ADVICE = {
-    "missing_prompt": "Put a prompt.txt into the folder, then resume; or upload it again with a prompt.",
-    "invalid_option": "Upload it again with what the message asks for.",
-    "unsupported_media_type": "Upload it again as JPEG, PNG or WebP.",
-    "too_large": "Upload it again with 25 MiB at most.",
-    "unreadable": "Restore it or let the functions use its KMS key, then resume; or upload it again.",
-    "rejected_by_gateway": "Upload another photo, or with another prompt. If all fail so, try another GatewayRoute.",
-    "no_image_returned": "It was paid. Ask the gateway for the money; uploading it again buys anew.",
-    "result_unavailable": "It was paid. Resume fetches it again while its link lives, 24 hours.",
-    "outcome_unknown": "Look whether the gateway charged it; resume repeats the same call under its key, for 23 hours.",
-    "attempts_exhausted": "Resume when the gateway is well: the same call is made again, under its key.",
-    "malformed_message": "Look at its body with --json: it is no message of Backdrop's.",
-    "unforeseen": "See the log of RetryFunction (docs/runbook.md, dead-letters), then resume.",
-}
+MOST_AGAIN = 100  # dead letters that come again while they are read: reading takes too long to end by itself
+HIDDEN_SECONDS = 120  # while dead letters are read, nobody else sees them; after a crash they come back by themselves
+UNEXPECTED = "unexpected"
+"""Code of a dead letter that SQS has moved, so that no function gave it a reason."""
+
+
+def advice(code: str) -> str:
+    """What to do about a dead letter; nothing for a code that this version doesn't know."""
+    if code == UNEXPECTED:
+        return "See the log of RetryFunction (docs/runbook.md, dead-letters), then resume."
+    return next((each.advice for each in FailureCode if each == code), "")
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """A message of DeadLetterQueue."""
 
     id: str
@@ -71,11 +67,11 @@ class Letter:
             return reason
         if self.job:
             return {
-                "code": "unforeseen",
+                "code": UNEXPECTED,
                 "message": "SQS moved it here: RetryFunction was killed over it, or could not start, a thousand times",
                 "billed": "unknown",
             }
-        return {"code": "malformed_message", "message": "it is no message of Backdrop's", "billed": "no"}
+        return {"code": FailureCode.MALFORMED_MESSAGE, "message": "it is no message of Backdrop's", "billed": "no"}
 
     def as_dict(self) -> dict[str, Any]:
         """For scripts."""
@@ -84,13 +80,13 @@ class Letter:
             "job": self.job.as_dict() if self.job else None,
             "reason": self.reason,
             "failed_at": self.content.get("failed_at"),
-            "what_to_do": ADVICE.get(self.reason["code"], ""),
+            "what_to_do": advice(self.reason["code"]),
             **({} if self.job else {"body": self.content.get("body", self.body)}),
         }
 
 
-def take(deployment: Deployment) -> Iterator[list[Letter]]:
-    """All letters, hidden from others for a while; once more with a new handle when SQS delivers one again."""
+def received(deployment: Deployment) -> Iterator[list[DeadLetter]]:
+    """All dead letters, hidden from others for a while; once more with a new handle when SQS delivers one again."""
     known: set[str] = set()
     again = 0
     while again < MOST_AGAIN:
@@ -104,54 +100,56 @@ def take(deployment: Deployment) -> Iterator[list[Letter]]:
             return
         again += sum(message["MessageId"] in known for message in found)
         known.update(message["MessageId"] for message in found)
-        yield [_letter(message, deployment.settings.input_bucket) for message in found]
+        yield [_dead_letter(message, deployment.settings.input_bucket) for message in found]
 
 
-def _letter(message: "MessageTypeDef", input_bucket: str) -> Letter:
+def _dead_letter(message: "MessageTypeDef", input_bucket: str) -> DeadLetter:
     jobs = from_message(message["Body"], input_bucket).jobs
-    return Letter(message["MessageId"], message["Body"], message["ReceiptHandle"], next(iter(jobs), None))
+    return DeadLetter(message["MessageId"], message["Body"], message["ReceiptHandle"], next(iter(jobs), None))
 
 
-def put_back(deployment: Deployment, letters: list[Letter]) -> None:
+def put_back(deployment: Deployment, dead_letters: list[DeadLetter]) -> None:
     """Let everybody see them again."""
-    for start in range(0, len(letters), 10):
+    for start in range(0, len(dead_letters), 10):
         deployment.sqs.change_message_visibility_batch(
             QueueUrl=deployment.settings.dead_letter_queue_url,
             Entries=[
-                {"Id": str(number), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
-                for number, letter in enumerate(letters[start : start + 10])
+                {"Id": str(number), "ReceiptHandle": each.receipt_handle, "VisibilityTimeout": 0}
+                for number, each in enumerate(dead_letters[start : start + 10])
             ],
         )
 
 
-def _wanted(letter: Letter, keys: tuple[str, ...], reason: str | None) -> bool:
-    of_keys = not keys or any(letter.key == key or (key.endswith("/") and letter.key.startswith(key)) for key in keys)
-    return of_keys and reason in (None, letter.reason["code"])
+def _wanted(dead_letter: DeadLetter, keys: tuple[str, ...], reason: str | None) -> bool:
+    of_keys = not keys or any(
+        dead_letter.key == key or (key.endswith("/") and dead_letter.key.startswith(key)) for key in keys
+    )
+    return of_keys and reason in (None, dead_letter.reason["code"])
 
 
 @contextmanager
 def _read(
     setting: CliContext, keys: tuple[str, ...], reason: str | None
-) -> Iterator[tuple[list[Letter], Callable[[Letter], None], bool]]:
-    """The wanted letters, how to say that one has gone, and whether there are more that somebody else looks at.
+) -> Iterator[tuple[list[DeadLetter], Callable[[DeadLetter], None], bool]]:
+    """The wanted dead letters, how to say that one has gone, and whether there are more that somebody else looks at.
 
     Whatever happens, those that have not gone are put back.
     """
-    letters: dict[str, Letter] = {}
+    dead_letters: dict[str, DeadLetter] = {}
     try:
         with bar(setting.aside, "Reading DeadLetterQueue", None) as step:
-            for some in take(setting.deployment):
-                before = len(letters)
-                letters.update((letter.id, letter) for letter in some)
-                step(len(letters) - before)
-        hidden = _hidden(setting.deployment) - len(letters)
+            for some in received(setting.deployment):
+                before = len(dead_letters)
+                dead_letters.update((each.id, each) for each in some)
+                step(len(dead_letters) - before)
+        hidden = _hidden(setting.deployment) - len(dead_letters)
         if hidden > 0:
-            more = f"{counted(hidden, 'letter')} more {'is' if hidden == 1 else 'are'}"
+            more = f"{counted(hidden, 'dead letter')} more {'is' if hidden == 1 else 'are'}"
             setting.remark(f"{more} being looked at by somebody else. Try again in two minutes.")
-        wanted = [letter for letter in letters.values() if _wanted(letter, keys, reason)]
-        yield wanted, lambda letter: letters.__delitem__(letter.id), hidden > 0
+        wanted = [each for each in dead_letters.values() if _wanted(each, keys, reason)]
+        yield wanted, lambda each: dead_letters.__delitem__(each.id), hidden > 0
     finally:
-        put_back(setting.deployment, list(letters.values()))
+        put_back(setting.deployment, list(dead_letters.values()))
 
 
 def _hidden(deployment: Deployment) -> int:
@@ -160,9 +158,9 @@ def _hidden(deployment: Deployment) -> int:
     return int(deployment.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
 
 
-def _purchases(deployment: Deployment, letters: list[Letter]) -> list[int]:
+def _purchases(deployment: Deployment, dead_letters: list[DeadLetter]) -> list[int]:
     """The images of each call that trying these again can make; what will fail again as it did makes none."""
-    jobs = {letter.job.id: letter.job for letter in letters if letter.job and letter.reason.get("billed") != "yes"}
+    jobs = {each.job.id: each.job for each in dead_letters if each.job and each.reason.get("billed") != "yes"}
     called = {job_id: record.images for job_id, record in records_of(deployment, list(jobs)).items() if record.images}
     with ThreadPoolExecutor(THREADS) as pool:
         resolved = pool.map(deployment.storage.resolve, (jobs[job_id] for job_id in jobs.keys() - called.keys()))
@@ -170,7 +168,8 @@ def _purchases(deployment: Deployment, letters: list[Letter]) -> list[int]:
         return list(filter(None, [*called.values(), *asked]))
 
 
-_REASON = click.option("--reason", metavar="CODE", type=click.Choice(sorted(ADVICE)), help="Only with this code.")
+_CODES = sorted([*(code.value for code in FailureCode), UNEXPECTED])
+_REASON = click.option("--reason", metavar="CODE", type=click.Choice(_CODES), help="Only with this code.")
 
 
 @examples(
@@ -184,20 +183,20 @@ _REASON = click.option("--reason", metavar="CODE", type=click.Choice(sorted(ADVI
 @click.pass_obj
 def failures(setting: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
     """Show what failed and why, whether it was billed, and what to do."""
-    with _read(setting, keys, reason) as (letters, _, are_there_more):
-        shown = [_shown(letter) for letter in letters]
-        if not letters and not are_there_more:
+    with _read(setting, keys, reason) as (dead_letters, _, are_there_more):
+        shown = [_shown(each) for each in dead_letters]
+        if not dead_letters and not are_there_more:
             nothing = "There is no such dead letter." if keys or reason else "Nothing has failed."
             shown = [f"{nothing} (Dead letters are kept for 14 days.)"]
-        setting.answer([letter.as_dict() for letter in letters], *shown)
+        setting.answer([each.as_dict() for each in dead_letters], *shown)
     return int(are_there_more)
 
 
-def _shown(letter: Letter) -> str:
+def _shown(dead_letter: DeadLetter) -> str:
     """The key on a line of its own, to be copied."""
-    code, billed = letter.reason["code"], letter.reason.get("billed", "")
-    why = f"{code}: {str(letter.reason.get('message', '')).rstrip('.')}. Billed: {billed}."
-    return f"{letter.key or '–'}\n  {why}\n  {ADVICE.get(code, '')}"
+    code, billed = dead_letter.reason["code"], dead_letter.reason.get("billed", "")
+    why = f"{code}: {str(dead_letter.reason.get('message', '')).rstrip('.')}. Billed: {billed}."
+    return f"{dead_letter.key or '–'}\n  {why}\n  {advice(code)}"
 
 
 @examples(
@@ -213,29 +212,29 @@ def _shown(letter: Letter) -> str:
 def resume(setting: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
     """Try failed uploads again, all or those that are named. Only what was not paid is bought."""
     deployment = setting.deployment
-    with _read(setting, keys, reason) as (letters, went, _):
-        purchases = _purchases(deployment, letters)
+    with _read(setting, keys, reason) as (dead_letters, went, _):
+        purchases = _purchases(deployment, dead_letters)
         most = offer(deployment, len(purchases), sum(purchases))
-        free = len(letters) - len(purchases)
-        if letters:
-            setting.remark(f"To try again: {len(letters)}; {free} without buying. At most: {in_words(most)}.")
+        free = len(dead_letters) - len(purchases)
+        if dead_letters:
+            setting.remark(f"To try again: {len(dead_letters)}; {free} without buying. At most: {in_words(most)}.")
         if not setting.agreed(most):
             setting.remark("Nothing was moved.")
             return 2
 
-        def move(letter: Letter) -> None:
-            deployment.queues.renew(letter.body, 0)  # first: a crash in between leaves two, never none
-            went(letter)
+        def move(dead_letter: DeadLetter) -> None:
+            deployment.queues.renew(dead_letter.body, 0)  # first: a crash in between leaves two, never none
+            went(dead_letter)
             deployment.sqs.delete_message(
-                QueueUrl=deployment.settings.dead_letter_queue_url, ReceiptHandle=letter.receipt_handle
+                QueueUrl=deployment.settings.dead_letter_queue_url, ReceiptHandle=dead_letter.receipt_handle
             )
 
-        with bar(setting.aside, "Moving to RetryQueue", len(letters)) as step:
-            side_by_side(move, letters, step)
-    missing = [key for key in keys if not any(_wanted(letter, (key,), reason) for letter in letters)]
+        with bar(setting.aside, "Moving to RetryQueue", len(dead_letters)) as step:
+            side_by_side(move, dead_letters, step)
+    missing = [key for key in keys if not any(_wanted(each, (key,), reason) for each in dead_letters)]
     setting.answer(
-        {"resumed": [letter.key or None for letter in letters], "not_found": missing},
-        f"{counted(len(letters), 'upload')} back in RetryQueue.",
+        {"resumed": [each.key or None for each in dead_letters], "not_found": missing},
+        f"{counted(len(dead_letters), 'upload')} back in RetryQueue.",
         *(f"There is no dead letter for {key}." for key in missing),
     )
     return 1 if missing else 0

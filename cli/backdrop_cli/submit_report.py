@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-from backdrop_cli.failures import ADVICE
+from backdrop_cli.failures import advice
 from backdrop_cli.finding import Found
 from backdrop_cli.mistakes import MOST_NAMED
 from backdrop_cli.options import CliContext
@@ -94,5 +94,5 @@ def _trouble(submitted: Submitted) -> str:
     if record and submitted.status == Stage.FAILED:
         reason = record.reason or {}
         code = reason.get("code", "")
-        return f"Failed: {path}: {code}: {reason.get('message', '').rstrip('.')}. {ADVICE.get(code, '')}"
+        return f"Failed: {path}: {code}: {reason.get('message', '').rstrip('.')}. {advice(code)}"
     return ""

@@ -355,7 +355,7 @@ def test_two_letters_of_one_upload_and_odd_ones_are_shown_and_resumed(run: Run, 
 
     shown = run("failures")
     codes = [each["reason"]["code"] for each in shown]
-    assert sorted(codes) == ["malformed_message"] * 7 + ["missing_prompt"] * 2 + ["unforeseen"]
+    assert sorted(codes) == ["malformed_message"] * 7 + ["missing_prompt"] * 2 + ["unexpected"]
     assert {each["body"] for each in shown if each["reason"]["code"] == "malformed_message"} == set(odd)
 
     world.put("prompt.txt", b"snow")
@@ -375,7 +375,7 @@ def test_a_notification_that_sqs_moved_away_is_resumed_as_its_upload(run: Run, w
     world.sqs.send_message(QueueUrl=world.dead_letter_url, MessageBody=json.dumps(s3_event(job)))
 
     [shown] = run("failures")
-    assert (shown["key"], shown["reason"]["code"]) == ("red.jpg", "unforeseen")
+    assert (shown["key"], shown["reason"]["code"]) == ("red.jpg", "unexpected")
     assert "1 image" in run("resume", "--ask-above-images", 0, code=2)
     assert run("resume", "red.jpg")["resumed"] == ["red.jpg"]
     world.drain()
@@ -436,7 +436,7 @@ def test_letters_that_somebody_else_looks_at_are_not_taken_for_none(
     setting.__dict__["deployment"] = deployment
 
     done = CliRunner().invoke(cli, ["failures"], obj=setting)
-    assert "1 letter more is being looked at" in done.output
+    assert "1 dead letter more is being looked at" in done.output
     assert "Nothing has failed" not in done.output
     assert run("failures", code=1) == []
     assert run("failures", "other.jpg", code=1) == []

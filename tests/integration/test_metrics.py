@@ -300,6 +300,6 @@ def test_an_error_that_has_no_meaning_here_is_told(
         world.send({"job": job.as_dict()})
         world.retry_once()
 
-    assert told.names() == {"UnforeseenErrors"}
-    assert told.values("UnforeseenErrors") == [1]
+    assert told.names() == {"UnexpectedErrors"}
+    assert told.values("UnexpectedErrors") == [1]
     assert told.about() == {job.id}

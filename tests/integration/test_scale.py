@@ -29,7 +29,7 @@ def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
     result = played(Scenario("", uploads=1000, rpm=600, table_units_a_second=NEW_TABLE_UNITS_A_SECOND / 10))
 
     assert result["writes refused"] > 0
-    assert result["unforeseen"] == 0
+    assert result["unexpected"] == 0
     assert result["stored"] == result["paid"] == 1000
     assert result["dead letters"] == 0
 

@@ -50,8 +50,8 @@ class Told:
         return [line["Reason"] for line in self.metrics if "Postponed" in line]
 
     @property
-    def unforeseen(self) -> int:
-        return sum("UnforeseenErrors" in line for line in self.metrics)
+    def unexpected(self) -> int:
+        return sum("UnexpectedErrors" in line for line in self.metrics)
 
 
 @pytest.mark.parametrize("way", ["event", "message"])
@@ -77,13 +77,13 @@ def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
     assert fault.answered >= 1
 
     told = Told(capsys)
-    assert told.unforeseen == 0
+    assert told.unexpected == 0
     assert told.postponed == ["throttled"]
     world.drain()
     assert "a.jpg.png" in world.outputs()
     assert world.charged() == 2
     assert world.dead_letters() == []
-    assert Told(capsys).unforeseen == 0
+    assert Told(capsys).unexpected == 0
 
 
 def test_row_83_images_reserved_for_a_call_that_was_never_written_are_free_again(
@@ -112,7 +112,7 @@ def test_row_83_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponemen
         world.app.clock.is_set = True
 
     told = Told(capsys)
-    assert (told.unforeseen, told.postponed) == (0, ["throttled"])
+    assert (told.unexpected, told.postponed) == (0, ["throttled"])
     world.drain()
     assert world.charged() == 1
 
@@ -186,7 +186,7 @@ def test_row_84_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
         job = world.upload("a.jpg", photo, prompt="wood")
         world.drain()
 
-    assert Told(capsys).unforeseen == 1
+    assert Told(capsys).unexpected == 1
     record = world.record(job)
     assert record is not None
     assert record.history[0].endswith(" interrupted: GetObject InternalError 500")

@@ -1,6 +1,5 @@
 """What the documents list and the code knows, too, is the same in both."""
 
-import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +9,12 @@ import click
 import pytest
 from cfnlint.decode.cfn_yaml import load as load_yaml
 
+from backdrop.failure_codes import FailureCode
 from backdrop.states import State
 from backdrop_cli.commands import cli
-from backdrop_cli.failures import ADVICE
 from tools.command_line_page import PAGE, commands, explained, with_help
+from tools.failure_codes_table import PAGE as codes_page
+from tools.failure_codes_table import with_table
 from tools.translated import TEMPLATE
 
 ROOT = TEMPLATE.parent
@@ -21,7 +22,6 @@ LONGEST_README = 150  # lines
 SECTIONS_OF_README = [
     *("Try it", "What it protects you from", "Deploy", "Upload once", "Command line", "Cost", "Not verified", "More")
 ]
-CODE_FROM_COMMAND_LINE = "unforeseen"  # of a dead letter that SQS moved, so that no function gave it a reason
 
 
 def text_of(document: str) -> str:
@@ -83,35 +83,17 @@ def test_alarms_are_those_of_the_template() -> None:
     )
 
 
-def test_failure_codes_are_those_that_the_command_line_has_advice_for() -> None:
+def test_table_of_failure_codes_is_that_of_the_code() -> None:
+    """`make help-page` writes it anew."""
+    page = codes_page.read_text()
+    assert with_table(page) == page
     listed = [code for cells in rows("docs/failures.md", "| code | billed |") for code in quoted(cells[0])]
-    assert sorted(listed) == sorted(set(ADVICE) - {CODE_FROM_COMMAND_LINE})
+    assert listed == list(FailureCode)
 
 
-def texts_of_the_application() -> Iterator[str]:
-    """Every text in the application's code."""
-    for path in (ROOT / "layers/backdrop/python/backdrop").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
-
-
-def test_failure_codes_are_those_that_the_application_gives() -> None:
-    """A code of `PermanentFailure(…)` that nobody documents, and a documented one that nothing gives."""
-    listed = {code for cells in rows("docs/failures.md", "| code | billed |") for code in quoted(cells[0])}
-    assert listed - set(texts_of_the_application()) == set()
-    given = {
-        node.args[0].value
-        for path in (ROOT / "layers/backdrop/python/backdrop").glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "PermanentFailure"
-        and node.args
-        and isinstance(node.args[0], ast.Constant)
-    }
-    assert given
-    assert given - listed == set()
+def test_every_failure_code_is_given_by_the_application() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "layers/backdrop/python/backdrop").glob("*.py"))
+    assert [name for name in FailureCode.__members__ if f"FailureCode.{name}" not in code] == []
 
 
 def test_states_are_those_of_the_ledger() -> None:

@@ -67,11 +67,11 @@ class Counting(Metrics):
         super().__init__("backdrop")
         self._bill = bill
 
-    def unforeseen(self) -> None:
+    def unexpected(self) -> None:
         """One more of AWS's; any other is a fault of the program or of the simulation, and ends it."""
         if not isinstance(sys.exception(), BotoCoreError | ClientError):
             raise
-        self._bill.counts["unforeseen errors"] += 1
+        self._bill.counts["unexpected errors"] += 1
 
     def _publish(self, *_: Any, **__: Any) -> None:
         pass
@@ -311,7 +311,7 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         "answers": dict(answers),
         "charges": dict(play.gateway.charges),
         "letters": dict(Counter(letter["reason"]["code"] for letter in play.letters)),
-        "unforeseen": counts["unforeseen errors"],
+        "unexpected": counts["unexpected errors"],
         "writes refused": counts["writes refused"],
         "invocations": counts["invocations"] / scenario.uploads,
         "oldest": max(waits),

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from backdrop.errors import (
     AccountFault,
     BadRequestError,
-    Billed,
     CallFailed,
     GatewayBusy,
     GatewayError,
@@ -18,6 +17,7 @@ from backdrop.errors import (
     OutcomeUnknown,
     PermanentFailure,
 )
+from backdrop.failure_codes import Billed, FailureCode
 from backdrop.photo_link import LinkState
 from backdrop.queues import backoff
 from backdrop.upload import Record
@@ -78,7 +78,7 @@ def decide(call: FailedCall, limits: Limits) -> Decision:
     """What to do after a failed call."""
     error = call.error
     if isinstance(error, NoImage):
-        return Decision(call.record, rejected=PermanentFailure("no_image_returned", str(error), 200, "yes"))
+        return Decision(call.record, rejected=PermanentFailure(FailureCode.NO_IMAGE_RETURNED, str(error), 200))
     if isinstance(error, OutcomeUnknown):
         return _unanswered(call, error, limits)
     if isinstance(error, CallFailed):
@@ -108,9 +108,10 @@ def _may_be_charged(call: FailedCall, error: CallFailed, limits: Limits) -> Deci
         record = replace(record, unanswered=record.unanswered + 1)
         return Decision(record, rejected=outcome_unknown(record, str(error), error.status))
     if record.failed_attempts >= limits.max_attempts:
-        billed: Billed = "yes" if record.paid_at else "unknown"
+        billed: Billed | None = "yes" if record.paid_at else None
         message = f"{record.failed_attempts} calls failed; the last: {error}"
-        return Decision(record, rejected=PermanentFailure("attempts_exhausted", message, error.status, billed))
+        rejected = PermanentFailure(FailureCode.ATTEMPTS_EXHAUSTED, message, error.status, billed)
+        return Decision(record, rejected=rejected)
     is_same_answer = bool(facts.request_id) and facts.request_id == before.failure_request_id
     if call.is_replay and (facts.is_replayed or is_same_answer) and not record.paid_at:
         record = record.needing_new_call()  # the gateway keeps the failure with the key, which so brings nothing more
@@ -130,7 +131,7 @@ def _refused(call: FailedCall, error: BadRequestError, limits: Limits) -> Decisi
         due_at = call.now + backoff(record.conflicts, *CONFLICT_SECONDS)
         return Decision(record, due_at, str(error), is_refunded=True)
     if call.is_replay and before.paid_at:
-        rejected = PermanentFailure("result_unavailable", str(error), error.status, "yes")
+        rejected = PermanentFailure(FailureCode.RESULT_UNAVAILABLE, str(error), error.status)
         return Decision(record, is_refunded=True, rejected=rejected)
     if call.is_replay and call.link is LinkState.DEAD:
         return _not_known(call, record)
@@ -141,7 +142,7 @@ def _refused(call: FailedCall, error: BadRequestError, limits: Limits) -> Decisi
         return Decision(record, due_at, "the gateway could not download the photo", is_refunded=True)
     # A gateway that knows the first call would have answered with it; one that doesn't tells nothing about it.
     billed: Billed = "unknown" if call.is_replay else "no"
-    rejected = PermanentFailure("rejected_by_gateway", str(error), error.status, billed)
+    rejected = PermanentFailure(FailureCode.REJECTED_BY_GATEWAY, str(error), error.status, billed)
     return Decision(record, is_refunded=True, rejected=rejected)
 
 
@@ -160,7 +161,7 @@ def _account_fault(call: FailedCall, error: AccountFault) -> Decision:
         if call.is_replay and call.link is LinkState.DEAD and not record.paid_at:
             return _not_known(call, replace(record, forbidden_responses=0))
         billed: Billed = "yes" if record.paid_at else "unknown" if call.is_replay else "no"
-        rejected = PermanentFailure("rejected_by_gateway", str(error), error.status, billed)
+        rejected = PermanentFailure(FailureCode.REJECTED_BY_GATEWAY, str(error), error.status, billed)
         return Decision(record, is_refunded=True, rejected=rejected)
     record = replace(record, calls_sent=record.calls_sent - 1)
     return Decision(record, call.next_look, str(error), is_pause=True, is_refunded=True)
@@ -191,4 +192,4 @@ def _wait(call: FailedCall, record: Record, due_at: float, is_refunded: bool = F
 
 def outcome_unknown(record: Record, message: str, status: int | None = None) -> PermanentFailure:
     """The rejection of an upload whose call nobody knows the outcome of."""
-    return PermanentFailure("outcome_unknown", message, status, billed="yes" if record.paid_at else "unknown")
+    return PermanentFailure(FailureCode.OUTCOME_UNKNOWN, message, status, "yes" if record.paid_at else None)

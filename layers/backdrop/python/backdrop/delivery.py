@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.claimed_upload import STORING_SECONDS, ClaimedUpload
 from backdrop.errors import PermanentFailure, Postponed, ResultError, ResultUnreachable, ResultUnusable
+from backdrop.failure_codes import FailureCode
 from backdrop.log import logger
 from backdrop.queues import backoff
 from backdrop.results import checked
@@ -35,7 +36,8 @@ def store(attempt: ClaimedUpload, inline: tuple[bytes, ...]) -> Record:
     found = [data or link for data, link in zip_longest(inline, record.links, fillvalue="")]
     images: list[str | bytes] = found[: record.images]
     if not images:
-        raise PermanentFailure("no_image_returned", "paid, and no image came; a new upload buys a new one", 200, "yes")
+        message = "paid, and no image came; a new upload buys a new one"
+        raise PermanentFailure(FailureCode.NO_IMAGE_RETURNED, message, 200)
     outputs = list(record.outputs) + [None] * (len(images) - len(record.outputs))
     errors: list[ResultError] = []
     # First the inline images, which are here and nowhere else.
@@ -61,7 +63,7 @@ def store(attempt: ClaimedUpload, inline: tuple[bytes, ...]) -> Record:
         _failed(attempt, worst, may_be_fetched_again=not _is_missing(inline, outputs))
     if len(images) < record.images:
         message = f"{len(images)} of {record.images} images came and are stored"
-        raise PermanentFailure("no_image_returned", message, 200, "yes")
+        raise PermanentFailure(FailureCode.NO_IMAGE_RETURNED, message, 200)
     app.announcer.replaced(attempt.record, app.clock.now() - record.created_at)
     return attempt.done()
 
@@ -107,7 +109,7 @@ def _failed(attempt: ClaimedUpload, error: ResultError, may_be_fetched_again: bo
     is_unusable = isinstance(error, ResultUnusable)
     failures = attempt.record.link_failures + is_unusable
     if not may_be_fetched_again or age > LINK_LIFE_SECONDS or failures >= LINK_TRIES:
-        raise PermanentFailure("result_unavailable", str(error), billed="yes")
+        raise PermanentFailure(FailureCode.RESULT_UNAVAILABLE, str(error))
     seconds = LINK_TRIES_APART_SECONDS if is_unusable else backoff(0, *RESULT_RETRY_SECONDS) + age / 2
     wait = Postponed(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS))
     attempt.wait(wait, replace(attempt.record, link_failures=failures))

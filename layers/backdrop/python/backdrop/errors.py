@@ -28,9 +28,9 @@ Messages go to logs and dead letters: never put a key, a link or a prompt into o
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-Billed = Literal["no", "yes", "unknown"]
+from backdrop.failure_codes import Billed, FailureCode
 
 
 class BackdropError(Exception):
@@ -77,9 +77,9 @@ class Throttled(Postponed):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an upload was dead-lettered: the `reason` of a dead letter. docs/failures.md lists the codes."""
+    """Why an upload was dead-lettered: the `reason` of a dead letter."""
 
-    code: str
+    code: FailureCode
     message: str
     http_status: int | None = None
     attempts: int = 0
@@ -87,14 +87,16 @@ class Reason:
 
 
 class PermanentFailure(BackdropError):
-    """The upload can't succeed by itself."""
+    """The upload can't succeed by itself. `billed` when it is other than what the code says."""
 
-    def __init__(self, code: str, message: str, http_status: int | None = None, billed: Billed = "no") -> None:
+    def __init__(
+        self, code: FailureCode, message: str, http_status: int | None = None, billed: Billed | None = None
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.http_status = http_status
-        self.billed: Billed = billed
+        self.billed = billed or code.billed
         self.tag = ""
         """Of an upload that was refused before its record had the tag."""
 
@@ -103,7 +105,7 @@ class Unreadable(PermanentFailure):
     """S3 will not give an object to the functions; `may_pass` when that is up to a KMS key, whose state may change."""
 
     def __init__(self, message: str, http_status: int, *, may_pass: bool = False) -> None:
-        super().__init__("unreadable", message, http_status)
+        super().__init__(FailureCode.UNREADABLE, message, http_status)
         self.may_pass = may_pass
 
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, replace
 
 from backdrop.errors import PermanentFailure
+from backdrop.failure_codes import FailureCode
 from backdrop.images import ACCEPTED_UPLOADS
 from backdrop.job import Job
 from backdrop.prompts import FolderPrompts
@@ -27,9 +28,10 @@ def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settin
 
 def _checked(job: Job, upload: Upload, prompts: FolderPrompts, settings: Settings) -> Request:
     if upload.size > MAX_UPLOAD_BYTES:
-        raise PermanentFailure("too_large", f"the photo has {upload.size} bytes; the most is {MAX_UPLOAD_BYTES}")
+        message = f"the photo has {upload.size} bytes; the most is {MAX_UPLOAD_BYTES}"
+        raise PermanentFailure(FailureCode.TOO_LARGE, message)
     if upload.kind not in ACCEPTED_UPLOADS:
-        raise PermanentFailure("unsupported_media_type", "the object is no JPEG, PNG or WebP image")
+        raise PermanentFailure(FailureCode.UNSUPPORTED_MEDIA_TYPE, "the object is no JPEG, PNG or WebP image")
     request = read_request(
         upload.metadata,
         lambda: prompts.find(job.bucket, job.key),
@@ -39,7 +41,8 @@ def _checked(job: Job, upload: Upload, prompts: FolderPrompts, settings: Setting
     request = _with_extra_n(request, settings)
     check_result_key(job.key, request.n)
     if 0 < settings.daily_image_limit < request.n:
-        raise PermanentFailure("invalid_option", f"n is {request.n}; DailyImageLimit allows fewer in a whole day")
+        message = f"n is {request.n}; DailyImageLimit allows fewer in a whole day"
+        raise PermanentFailure(FailureCode.INVALID_OPTION, message)
     return request
 
 
@@ -59,5 +62,6 @@ def _with_extra_n(request: Request, settings: Settings) -> Request:
     if "n" not in extra:
         return request
     if extra["n"] is None and request.n > 1:
-        raise PermanentFailure("invalid_option", f"n is {request.n}; GatewayExtraFields leaves n out, so it can be 1")
+        message = f"n is {request.n}; GatewayExtraFields leaves n out, so it can be 1"
+        raise PermanentFailure(FailureCode.INVALID_OPTION, message)
     return replace(request, n=extra["n"] or 1)

@@ -13,7 +13,7 @@ from backdrop.process import Outcome
 from backdrop.queues import THROTTLED_SECONDS, backoff
 from backdrop.services import Services
 
-UNFORESEEN_SECONDS = (5.0, 480.0)  # less than what the reconciler takes for lost
+UNEXPECTED_SECONDS = (5.0, 480.0)  # less than what the reconciler takes for lost
 
 
 def new_owner(context: LambdaContext) -> str:
@@ -34,9 +34,9 @@ def try_again_in(error: Exception, app: Services, tries: int) -> float:
         logger.info("postponed", why=f"AWS asks for fewer requests: {in_short(error)}")
         app.metrics.postponed(Throttled.reason)
         return backoff(tries, *THROTTLED_SECONDS)
-    logger.exception("unforeseen; it is tried again", error=in_short(error))
-    app.metrics.unforeseen()
-    return backoff(tries, *UNFORESEEN_SECONDS)
+    logger.exception("unexpected; it is tried again", error=in_short(error))
+    app.metrics.unexpected()
+    return backoff(tries, *UNEXPECTED_SECONDS)
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:

@@ -49,9 +49,9 @@ class Metrics:
         """A call was sent and nobody knows what came of it."""
         self._publish({"UnknownOutcomes": 1})
 
-    def unforeseen(self) -> None:
+    def unexpected(self) -> None:
         """A handler met an error that has no meaning here: mostly AWS refusing or failing."""
-        self._publish({"UnforeseenErrors": 1})
+        self._publish({"UnexpectedErrors": 1})
 
     def _publish(self, values: dict[str, float], unit: MetricUnit = MetricUnit.Count, **dimension: str) -> None:
         line = EphemeralMetrics(namespace=NAMESPACE)

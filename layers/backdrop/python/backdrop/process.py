@@ -46,7 +46,7 @@ def run(job: Job, app: Services, owner: str, ends_at: float) -> Outcome:
     """Process one job as far as it goes now; one that can't succeed is dead-lettered.
 
     `owner` is unique to this job in this invocation, which is over at `ends_at` (epoch seconds) at the latest.
-    Anything unforeseen, AWS faults included, is raised: the job then has to be tried again.
+    Anything unexpected, AWS faults included, is raised: the job then has to be tried again.
     """
     logger.set_correlation_id(job.id)
     if job.is_skipped:

@@ -5,6 +5,7 @@ from unicodedata import normalize
 
 from backdrop.clock import Clock
 from backdrop.errors import PermanentFailure
+from backdrop.failure_codes import FailureCode
 from backdrop.job import PROMPT_FILE
 from backdrop.request import MAX_PROMPT_CHARACTERS, check_prompt, clean_prompt
 from backdrop.storage import Storage
@@ -60,12 +61,12 @@ class FolderPrompts:
 def _decoded(content: bytes, file: str) -> str:
     if len(content) > MAX_FILE_BYTES:
         raise PermanentFailure(
-            "invalid_option",
+            FailureCode.INVALID_OPTION,
             f"{file} has more than {MAX_FILE_BYTES} bytes; a prompt has {MAX_PROMPT_CHARACTERS} characters at most",
         )
     try:
         prompt = clean_prompt(content.decode())
     except UnicodeDecodeError:
-        raise PermanentFailure("invalid_option", f"{file} is not UTF-8 text") from None
+        raise PermanentFailure(FailureCode.INVALID_OPTION, f"{file} is not UTF-8 text") from None
     check_prompt(prompt, f"the prompt in {file}")
     return prompt

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from backdrop.call import Purchase
 from backdrop.errors import Reason
 from backdrop.events_in import Malformed
+from backdrop.failure_codes import FailureCode
 from backdrop.job import Job
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Queues:
 
     def dead_letter_malformed(self, malformed: Malformed, failed_at: str) -> dict[str, Any]:
         """Put a message that is no upload where people look; returns its reason."""
-        reason = asdict(Reason("malformed_message", malformed.message))
+        reason = asdict(Reason(FailureCode.MALFORMED_MESSAGE, malformed.message))
         body = malformed.body[:MAX_BODY_CHARACTERS]
         self._send_dead_letter({"job": None, "reason": reason, "failed_at": failed_at, "body": body})
         return reason

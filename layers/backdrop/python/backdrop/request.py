@@ -9,6 +9,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 
 from backdrop.errors import PermanentFailure
+from backdrop.failure_codes import FailureCode
 from backdrop.job import PROMPT_FILE, has_dot_segment
 
 MAX_PROMPT_CHARACTERS = 2000  # S3 allows 2 KB of metadata in all; a prompt from elsewhere may be longer
@@ -65,7 +66,7 @@ def read_request(
     )
     if not prompt:
         raise PermanentFailure(
-            "missing_prompt",
+            FailureCode.MISSING_PROMPT,
             f"no prompt in the object's metadata, no {PROMPT_FILE} in its folder or above, no DefaultPrompt",
         )
     check_prompt(prompt, "the prompt")
@@ -109,7 +110,7 @@ def check_segments(key: str) -> None:
 
 
 def _invalid(message: str) -> PermanentFailure:
-    return PermanentFailure("invalid_option", message)
+    return PermanentFailure(FailureCode.INVALID_OPTION, message)
 
 
 def _from_base64(value: str) -> str:

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
 from backdrop.errors import CurrentResults, PermanentFailure
+from backdrop.failure_codes import FailureCode
 from backdrop.images import ImageType
 from backdrop.request import MAX_IMAGES
 from backdrop.s3_objects import MAX_KEY_BYTES, S3Objects
@@ -32,7 +33,8 @@ def check_result_key(key: str, images: int) -> None:
     """Raises PermanentFailure with `invalid_option` when the longest result key would be longer than S3 allows."""
     longest = result_key(key, images, images, "avif")
     if len(longest.encode()) > MAX_KEY_BYTES:
-        raise PermanentFailure("invalid_option", f"the result's key would be longer than {MAX_KEY_BYTES} bytes")
+        message = f"the result's key would be longer than {MAX_KEY_BYTES} bytes"
+        raise PermanentFailure(FailureCode.INVALID_OPTION, message)
 
 
 class ResultStorage:
@@ -113,7 +115,7 @@ class ResultStorage:
                 return stored
             if "job-id" not in theirs or theirs.get("source-key") != metadata.get("source-key"):
                 raise PermanentFailure(
-                    "result_unavailable", f"the output key {key} is taken by something else", billed="yes"
+                    FailureCode.RESULT_UNAVAILABLE, f"the output key {key} is taken by something else"
                 )
             if self._is_newer(theirs, record):
                 return None

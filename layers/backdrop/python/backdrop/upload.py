@@ -10,6 +10,7 @@ from typing import Any
 from backdrop.call import Call, Order
 from backdrop.clock import iso_time
 from backdrop.errors import CurrentResults, PermanentFailure, Reason
+from backdrop.failure_codes import FailureCode
 from backdrop.states import NEXT, ImpossibleMove, State
 
 HISTORY_LENGTH = 20
@@ -201,7 +202,7 @@ class Record:
         billed = "unknown" if rejected.billed == "no" and self.unsettled_images else rejected.billed
         reason = Reason(rejected.code, rejected.message, rejected.http_status, self.calls_sent, billed)
         record = replace(self, rejected_in=State.CLAIMED, call=None, idempotency_key=None)
-        if rejected.billed == "yes" and rejected.code != "outcome_unknown":
+        if rejected.billed == "yes" and rejected.code != FailureCode.OUTCOME_UNKNOWN:
             record = replace(self, rejected_in=State.PAID)
         elif rejected.billed != "no":
             record = replace(self, rejected_in=State.UNKNOWN)  # with its call, to be repeated
