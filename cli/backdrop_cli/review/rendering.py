@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment
 
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.failures import ADVICE
+from backdrop_cli.failures import advice
 from backdrop_cli.gallery import failure_of
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.review.board import Board, News
@@ -63,8 +63,8 @@ class Rendering:
 
     def large(self, pair: Pair) -> str:
         """A pair to be looked at closely."""
-        advice = ADVICE.get(str((pair.record.reason or {}).get("code")), "") if pair.record else ""
-        return self._render("large.html", pair=pair, why=self._why(pair), advice=advice)
+        what_to_do = advice(str((pair.record.reason or {}).get("code"))) if pair.record else ""
+        return self._render("large.html", pair=pair, why=self._why(pair), advice=what_to_do)
 
     def news(self, news: News) -> dict[str, Any]:
         """What changed, for the page's script: cards with the id of the one that each stands before."""
