@@ -1,7 +1,7 @@
 """What is between a client and AWS: it takes time, costs money, and can fail."""
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
 
@@ -13,6 +13,11 @@ class Connection(Protocol):
         """AWS's time, in epoch seconds."""
 
     def call(
-        self, service: str, operation: str, apply: Callable[[], Result], about: str = "", units: int = 0
+        self,
+        service: str,
+        operation: str,
+        apply: Callable[[], Result],
+        about: str = "",
+        written: Mapping[str, Any] | None = None,
     ) -> Result:
-        """Let AWS do `apply`, about an object or item, for so many write units; what it answers."""
+        """Let AWS do `apply`, about an object or item; what it answers. `written` is the item that is paid for."""

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, tzinfo
+from functools import cache
+from types import ModuleType
 from typing import Any, Protocol
 from unittest import mock
 
@@ -104,9 +106,8 @@ def simulated(outside: Outside, seed: int) -> Iterator[None]:
             (Metrics, "_publish", lambda _, values, *__, **___: outside.measured(values)),
         ):
             stack.enter_context(replace(owner, name, new))
-        for module_name, module in sys.modules.items():
-            if module_name.startswith("backdrop.") and getattr(module, "datetime", None) is datetime:
-                stack.enter_context(replace(module, "datetime", SimulatedDatetime))
+        for module in _modules_with_datetime():
+            stack.enter_context(replace(module, "datetime", SimulatedDatetime))
         random.seed(seed)
         handler.stream = _Stream(outside.logged)
         was_enabled = gc.isenabled()
@@ -119,7 +120,16 @@ def simulated(outside: Outside, seed: int) -> Iterator[None]:
             random.setstate(state)
             if was_enabled:
                 gc.enable()
-    gc.collect(0)
+                gc.collect(0)
+
+
+@cache
+def _modules_with_datetime() -> list[ModuleType]:
+    return [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("backdrop.") and getattr(module, "datetime", None) is datetime
+    ]
 
 
 _REAL = http_client.new_client()

@@ -1,6 +1,7 @@
 """From a seed to a plan."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from tools.simulation.plan import (
@@ -76,6 +77,9 @@ def draw(seed: int) -> Plan:
     span = chance.choice([20.0, 120.0, 900.0, 3600.0])
     uploads = _uploads(chance, span)
     world = _world(seed, chance, sum(int(dict(upload.metadata).get("n", "1")) for upload in uploads))
+    if world.daily_image_limit:
+        span = min(span, 300.0)
+        uploads = [replace(upload, at=upload.at % span) for upload in uploads]
     keys = [upload.key for upload in uploads]
     events: list[Event] = [*uploads]
     if chance.random() < 0.3:
@@ -95,11 +99,11 @@ PROMPT = "a secret marble kitchen"
 def _world(seed: int, chance: Random, images: int) -> World:
     rpm = chance.choice([1, 2, 6, 10, 30, 60, 60])
     # Waiting for another day takes long to play: one night at most, and a short one mostly.
-    limit = chance.choice([0, 0, images, max(1, images // 2), max(1, images - 1)])
-    is_late = chance.random() < (0.9 if 0 < limit < images else 0.25)
+    limit = chance.choice([0, 0, 0, images + 1, images, max(1, images * 2 // 3), max(1, images - 1)])
+    is_late = chance.random() < (0.95 if limit else 0.2)
     return World(
         seed,
-        start=MIDNIGHT - chance.uniform(1, 1800) if is_late else chance.uniform(0, 12 * 3600),
+        start=MIDNIGHT - chance.uniform(1, 900) if is_late else chance.uniform(0, 12 * 3600),
         is_versioned=chance.random() < 0.7,
         stacks=2 if chance.random() < 0.1 else 1,
         route=chance.choice(["generations", "generations", "edits", "edits-multipart"]),
@@ -119,7 +123,7 @@ def _world(seed: int, chance: Random, images: int) -> World:
 
 
 def _uploads(chance: Random, span: float) -> list[Upload]:
-    number = chance.choices([chance.randint(2, 4), chance.randint(5, 10), chance.randint(11, 40)], [70, 27, 3])[0]
+    number = chance.choices([chance.randint(2, 4), chance.randint(5, 10), chance.randint(11, 40)], [75, 23, 2])[0]
     keys = [f"{chance.choice(['', 'shoes/', 'shoes/red/'])}{each}.jpg" for each in range(max(1, number * 2 // 3))]
     uploads = []
     for each in range(number):

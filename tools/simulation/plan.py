@@ -4,7 +4,7 @@ Everything is a fact of the plan and in no need of chance while it is played, so
 left out is played like the whole one up to the first that is missing.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 Route = Literal["generations", "edits", "edits-multipart"]
@@ -218,3 +218,10 @@ class Plan:
     def played(self) -> tuple[Event, ...]:
         """The events that are not left out."""
         return self.events if self.kept is None else tuple(self.events[place] for place in self.kept)
+
+
+def event_text(event: Event) -> str:
+    """An event of a plan in one line."""
+    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    shown = " ".join(f"{name}={value}" for name, value in values.items() if name != "at" and value not in ((), None))
+    return f"{type(event).__name__} {shown}".strip()

@@ -29,6 +29,7 @@ from tools.simulation.plan import (
     ResultTrouble,
     RetryNow,
     Upload,
+    event_text,
 )
 from tools.simulation.promises import Promises
 from tools.simulation.region import Killed, Session, Worker
@@ -104,7 +105,7 @@ class Play:
         self._quiet_at = max(self._quiet_at, self.begin + since)
 
     def _do(self, event: Event) -> None:
-        self.note("plan", str(event))
+        self.note("plan", event_text(event))
         now = self.time.now
         if isinstance(event, Upload):
             photo = self.photos.put(event.key, JPEG + str(event.photo).encode(), now, dict(event.metadata))

@@ -1,6 +1,6 @@
 """AWS on a bad day, as one worker meets it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from types import SimpleNamespace
@@ -67,7 +67,7 @@ class BadRegion:
         operation: str,
         apply: Callable[[], Result],
         about: str = "",
-        units: int = 0,  # noqa: ARG002
+        written: Mapping[str, Any] | None = None,  # noqa: ARG002 - nothing is billed here
     ) -> Result:
         """As `Connection`'s, with boto3's own tries."""
         play, worker = self._play, self._worker

@@ -5,7 +5,7 @@ Times and limits are AWS's published ones or typical measurements of a quiet reg
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,10 +82,16 @@ class QuietRegion:
         return self._time.now
 
     def call(
-        self, service: str, operation: str, apply: Callable[[], Result], about: str = "", units: int = 0
+        self,
+        service: str,
+        operation: str,
+        apply: Callable[[], Result],
+        about: str = "",
+        written: Mapping[str, Any] | None = None,
     ) -> Result:
         """As `Connection`'s."""
-        if units:
+        if written is not None:
+            units = write_units(written)
             self._admit(about, operation, units)
             self._bill.counts["dynamodb write units"] += units
         counted, seconds = _BILLED[service, operation]
@@ -147,15 +153,15 @@ class SimulatedDynamoDB:
         """As DynamoDB's."""
         item = arguments["Item"]
         return self._connection.call(
-            "dynamodb", "PutItem", lambda: self.table.put_item(**arguments), item["id"]["S"], write_units(item)
+            "dynamodb", "PutItem", lambda: self.table.put_item(**arguments), item["id"]["S"], item
         )
 
     def update_item(self, **arguments: Any) -> Any:
         """As DynamoDB's."""
         item_id = arguments["Key"]["id"]["S"]
-        units = write_units(self.table.items.get(item_id, {}))
+        there = self.table.items.get(item_id, {})
         return self._connection.call(
-            "dynamodb", "UpdateItem", lambda: self.table.update_item(**arguments), item_id, units
+            "dynamodb", "UpdateItem", lambda: self.table.update_item(**arguments), item_id, there
         )
 
 

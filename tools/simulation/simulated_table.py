@@ -5,7 +5,7 @@ Expressions are understood by way of Python's own. tests/integration hold the sa
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import CodeType
 from typing import Any
@@ -18,7 +18,7 @@ _WORDS = {"=": "==", "<>": "!=", "AND": "and", "OR": "or", "NOT": "not", "IN": "
 class SimulatedTable:
     """One table. `wrote` is called with the id and the write units of each item that is written to or refused."""
 
-    def __init__(self, wrote: Callable[[str, int], None] = lambda _id, _units: None) -> None:
+    def __init__(self, wrote: Callable[[str, int], None] | None = None) -> None:
         self.items: dict[str, dict[str, Any]] = {}
         self._wrote = wrote
 
@@ -35,7 +35,7 @@ class SimulatedTable:
 
     def put_item(self, Item: dict[str, Any], **arguments: Any) -> dict[str, Any]:
         """As DynamoDB's."""
-        self._check(Item["id"]["S"], arguments, "PutItem", write_units(Item))
+        self._check(Item["id"]["S"], arguments, "PutItem", Item)
         self.items[Item["id"]["S"]] = dict(Item)
         return {}
 
@@ -43,7 +43,7 @@ class SimulatedTable:
         """As DynamoDB's."""
         item_id = Key["id"]["S"]
         old = self.items.get(item_id, {})
-        values = self._check(item_id, arguments, "UpdateItem", write_units(old))
+        values = self._check(item_id, arguments, "UpdateItem", old)
         sets, removes = _parts(arguments["UpdateExpression"])
         new = {name: _typed(_evaluate(code, old, values)) for name, code in sets}
         item = self.items[item_id] = {**Key, **old, **new}
@@ -51,9 +51,12 @@ class SimulatedTable:
             item.pop(name, None)
         return {"Attributes": dict(item)}
 
-    def _check(self, item_id: str, arguments: dict[str, Any], operation: str, units: int) -> dict[str, Any]:
+    def _check(
+        self, item_id: str, arguments: dict[str, Any], operation: str, written: dict[str, Any]
+    ) -> dict[str, Any]:
         """The values, if the condition holds."""
-        self._wrote(item_id, units)
+        if self._wrote:
+            self._wrote(item_id, write_units(written))
         values = {name: _plain(value) for name, value in arguments.get("ExpressionAttributeValues", {}).items()}
         old = self.items.get(item_id, {})
         condition = arguments.get("ConditionExpression")
@@ -115,7 +118,7 @@ def _typed(value: Any) -> dict[str, Any]:
     return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
 
-def write_units(item: dict[str, Any]) -> int:
+def write_units(item: Mapping[str, Any]) -> int:
     """What DynamoDB counts for writing an item: one for each begun kilobyte."""
     size = sum(len(name) + len(str(value)) for name, value in item.items())
     return -(-max(size, 1) // 1024)
