@@ -44,7 +44,7 @@ def pace(setting: CliContext) -> None:
         "retry_queue": _messages(deployment, settings.retry_queue_url),
         "dead_letter_queue": _messages(deployment, settings.dead_letter_queue_url),
     }
-    limit = f"of {settings.daily_image_limit} images" if settings.daily_image_limit else "without a limit"
+    limit = f"of {counted(settings.daily_image_limit, 'image')}" if settings.daily_image_limit else "without a limit"
     spent = dollars(float(settings.price_per_image_usd) * seen.bought_today)
     lines = [f"Today: {counted(seen.bought_today, 'image')} bought or reserved, {spent}, {limit}."]
     if seen.paused_since:

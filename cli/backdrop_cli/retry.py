@@ -41,15 +41,15 @@ class _Named:
     "backdrop retry spring/ --yes",
 )
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="KEY|JOB_ID|FOLDER/...")
+@click.argument("names", nargs=-1, metavar="[KEY|JOB_ID|FOLDER/]...")
 @spending
 @common
 @click.pass_obj
 def retry(setting: CliContext, names: tuple[str, ...]) -> int:
     """Have uploads looked at now that wait, are stuck or were never noticed; dead letters are `resume`'s.
 
-    An upload goes on from where it stood, so what was paid is not bought again. A failed one whose dead letter is more
-    than 14 days old, and so gone, is tried again, too.
+    Without names, all of them. An upload goes on from where it stood, so what was paid is not bought again. A failed
+    one whose dead letter is more than 14 days old, and so gone, is tried again, too, when it is named.
     """
     deployment = setting.deployment
     with bar(setting.aside, "Looking", None) as step:
@@ -79,10 +79,10 @@ def retry(setting: CliContext, names: tuple[str, ...]) -> int:
 
 def _named(deployment: Deployment, names: tuple[str, ...]) -> Iterator[_Named]:
     now = deployment.clock.now()
-    for name in names:
-        if name.endswith("/"):
+    for name in names or ("",):
+        if not name or name.endswith("/"):
             for view in seen(deployment, prefix_of(deployment, name)):
-                if view.stage is not Stage.DONE:
+                if view.stage not in (Stage.DONE, Stage.FAILED, Stage.RUNNING):
                     yield _one(view.listed.job, view.record, now)
         else:
             newest = uploads_called(deployment, name)[0]
