@@ -54,7 +54,7 @@ UPLOADS_A_SECOND = 1000.0
 FUNCTION_SECONDS = 150.0
 VISIBILITY_SECONDS = 180.0
 """The template's: how long RetryQueue hides a message that Lambda has no room for."""
-MEAN_CALL_SECONDS = 12.0
+CALL_SECONDS = (4.0, 12.0, 60.0)  # at least, on average, at most
 JPEG = b"\xff\xd8\xff" + bytes(29)
 METADATA = {"prompt": "a marble kitchen counter in soft morning light"}
 RETENTION_SECONDS = 14 * 86_400.0  # SQS keeps no message for longer
@@ -125,7 +125,7 @@ class Play:
         self.s3: Any = SimulatedS3({"in": self.photos, "out": self.results}, aws)
         self.sqs: Any = SimulatedQueues("retry", self.queue, self.letters, aws)
         self.events: Any = SimulatedEvents([], aws)
-        self.gateway = SimulatedGateway(self.settings, self.time, scenario.trouble, self.rpm)
+        self.gateway = SimulatedGateway(self.settings, self.time, scenario.trouble, self.rpm, scenario.call_seconds)
         self.functions = SimulatedLambda(self.time, self.bill, self.new_app, retry_concurrency, scenario.executions)
         self.queue.due = self.poll
         self.handles = iter(range(10**9))
@@ -246,6 +246,8 @@ class Scenario:
     rpm: int
     trouble: Trouble = NO_TROUBLE
     extra_seconds: float = 0.0
+    call_seconds: tuple[float, float, float] = CALL_SECONDS
+    """At least, on average, at most."""
     executions: int = CONCURRENT_EXECUTIONS
     """How many Lambda runs at a time."""
     daily_limit: int = 0
@@ -277,7 +279,7 @@ SCENARIOS = [
 def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
     """What came of a scenario."""
     began = real_time.time()
-    fitting = max(20, min(1000, round(scenario.rpm * MEAN_CALL_SECONDS / 60 * 1.5)))
+    fitting = max(20, min(1000, round(scenario.rpm * scenario.call_seconds[1] / 60 * 1.5)))
     retry_concurrency = scenario.retry_concurrency or fitting
     play = Play(scenario, retry_concurrency, seed)
     play.run()
@@ -295,7 +297,7 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         max(scenario.trouble.outage, scenario.trouble.empty_wallet),
     )
     drained = max(stored.values()) - START
-    ideal = scenario.uploads * 60 / scenario.rpm + scenario.extra_seconds + MEAN_CALL_SECONDS
+    ideal = scenario.uploads * 60 / scenario.rpm + scenario.extra_seconds + scenario.call_seconds[1]
     answers = play.gateway.answers
     counts = play.bill.counts
     return {

@@ -32,8 +32,11 @@ class Trouble:
 class SimulatedGateway(Gateway):
     """The gateway with a strict limit of calls in any minute; what is sent is made by the real `Gateway`."""
 
-    def __init__(self, settings: Settings, time: SimulatedTime, trouble: Trouble, rpm: int) -> None:
+    def __init__(
+        self, settings: Settings, time: SimulatedTime, trouble: Trouble, rpm: int, seconds: tuple[float, float, float]
+    ) -> None:
         self._settings = settings
+        self._seconds = seconds
         self._time, self._trouble, self._rpm = time, trouble, rpm
         self._started = time.now
         self._recent: deque[float] = deque()
@@ -49,7 +52,7 @@ class SimulatedGateway(Gateway):
         """It is."""
 
     def send(self, call: Any, photo: Any, seconds: float) -> Answer:  # noqa: ARG002 - as the real one
-        """Take 4 to 60 seconds over an image."""
+        """Take its time over an image."""
         now = self._time.now
         since = now - self._started
         while self._recent and self._recent[0] <= now - 60:
@@ -75,7 +78,9 @@ class SimulatedGateway(Gateway):
             if self._trouble.keys == "failures kept":
                 self._known[call.idempotency_key] = facts.request_id
             raise CallFailed(503, "unavailable", facts=facts)
-        self._take(call, min(60.0, 4.0 + random.expovariate(1 / 8.0)) if not known else 0.2)
+        least, mean, most = self._seconds
+        takes = min(most, least + random.expovariate(1 / (mean - least))) if mean > least else mean
+        self._take(call, takes if not known else 0.2)
         if not known:
             self._known[call.idempotency_key] = "bought"
             self.charges.update([call.idempotency_key.partition("-")[0], utc_day(self._time.now)])
