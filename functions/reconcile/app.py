@@ -10,7 +10,7 @@ from backdrop.invocation import ends_at, new_owner
 from backdrop.log import logger
 from backdrop.reconcile import reconcile
 
-prepare()
+prepare(calls_gateway=False)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -1,13 +1,17 @@
 """How often one ordinary upload goes over the network; one more is a decision, and shows up here."""
 
 import json
+import socket
+import time
 from collections import Counter
 from typing import Any
 
+import boto3
 import botocore.client
 import httpx
 import pytest
 
+from backdrop import bootstrap
 from tests.integration.harness import Harness, s3_event
 
 OF_A_WARM_WORKER = {
@@ -62,6 +66,34 @@ def test_an_ordinary_upload_makes_no_more_round_trips_than_these(
         world.app.clock.is_set = True
         assert answer["uploads"][0]["state"] == "DONE"
         assert dict(trips) == expected
+
+
+def test_a_worker_has_read_the_pace_and_the_key_before_its_first_upload(
+    world: Harness, photo: bytes, trips: Counter[str]
+) -> None:
+    world.upload("first of the day.jpg", photo, prompt="a beach")
+    event = s3_event(world.put("second.jpg", photo, prompt="a beach"))
+    world.restart()
+    world.app.clock.is_set = False
+    trips.clear()
+    bootstrap.prepare()
+    assert dict(trips) == {"dynamodb GetItem": 1, "ssm GetParameter": 1}
+    world.app.clock.is_set = True  # which the tests' clock doesn't take from the answer
+    trips.clear()
+    assert world.invoke(world.trigger_function, event)["uploads"][0]["state"] == "DONE"
+    assert dict(trips) == OF_A_WARM_WORKER
+
+
+def test_a_worker_starts_though_nothing_answers(world: Harness, environment: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        environment.setattr(bootstrap, "boto3", boto3)
+        environment.setattr(bootstrap, "CONNECT_SECONDS", 0.2)
+        world.restart()
+        world.app  # noqa: B018 - what is built doesn't count
+        started = time.monotonic()
+        bootstrap.prepare()
+        assert time.monotonic() - started < 2
 
 
 def test_a_message_makes_no_more_round_trips_than_an_event(world: Harness, photo: bytes, trips: Counter[str]) -> None:

@@ -25,15 +25,22 @@ CLIENTS = ["dynamodb", "events", "s3", "sqs", "ssm"]
 READY = """
 import json, sys
 sys.path[:0] = sys.argv[1:]
-import boto3
+import boto3, botocore.config
 clients, make = [], boto3.Session.client
 def client(session, name, **more):
     clients.append(name)
+    more["config"] = more["config"].merge(botocore.config.Config(retries={"total_max_attempts": 1}))
     return make(session, name, **more)
 boto3.Session.client = client
 import app
 print(json.dumps([list(sys.modules), clients]))
 """
+NOWHERE = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+}
 NEVER = {
     *("openai", "httpx2", "requests", "aiohttp", "pydantic", "fastjsonschema", "aws_xray_sdk", "datadog_lambda"),
     *("PIL", "numpy", "click", "rich", "pygments", "moto"),
@@ -57,7 +64,7 @@ def ready(folder: Path, function: str) -> tuple[set[str], set[str], list[str]]:
     """What a fresh process has when its handler is ready: modules beyond the standard library and of it; clients."""
     done = subprocess.run(
         [sys.executable, *("-I", "-S", "-B", "-c", READY), str(ROOT / "functions" / function), str(folder)],
-        env=ENVIRONMENT | {"AWS_DEFAULT_REGION": "us-east-1"},
+        env=ENVIRONMENT | NOWHERE,
         capture_output=True,
         text=True,
         check=False,

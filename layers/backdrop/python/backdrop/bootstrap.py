@@ -1,6 +1,8 @@
 """The composition root: clients and settings, built once a worker, and never by the import of a module of the layer."""
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -10,6 +12,7 @@ import boto3
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop import tls
 from backdrop.aws_errors import is_throttled
@@ -29,6 +32,7 @@ from backdrop.settings import Settings
 from backdrop.storage import Storage
 
 KEY_CACHE_SECONDS = 300
+CONNECT_SECONDS = 1.0  # of a worker's start
 
 
 @cache
@@ -78,13 +82,29 @@ def get_services() -> Services:
     )
 
 
-def prepare() -> None:
+def prepare(*, calls_gateway: bool = True) -> None:
     """Build everything while Lambda starts the worker, with more CPU than it gives to an event.
 
-    What is not configured is told by the first event.
+    The rate limiter's item is read as well and, with `calls_gateway`, the key, which opens both connections; for
+    CONNECT_SECONDS at most. What is not configured, can't be read or takes longer is told or done by the first event.
     """
     with suppress(NotConfigured):
-        get_services()
+        services = get_services()
+        reads: list[Callable[[], object]] = [services.pace.look]
+        if calls_gateway:
+            reads.append(services.gateway.have_key)
+        # Daemons: a worker that Lambda ends doesn't wait for them.
+        threads = [threading.Thread(target=_quietly, args=(read,), daemon=True) for read in reads]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + CONNECT_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _quietly(read: Callable[[], object]) -> None:
+    with suppress(BotoCoreError, ClientError, KeyThrottled):
+        read()
 
 
 def _observe(clock: Clock) -> Callable[..., None]:

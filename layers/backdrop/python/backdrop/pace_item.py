@@ -48,8 +48,10 @@ class PaceItem:
 
     def look(self) -> None:
         """Read the item."""
+        before = self.seen
         answer = self._client.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
-        self._see(answer.get("Item", {}))
+        if self.seen is before:  # else a look from the worker's start was slow, and a write has seen it since
+            self._see(answer.get("Item", {}))
 
     def refresh(self) -> bool:
         """Look at the item before sending anybody away because of an old look. False when the look is new."""
