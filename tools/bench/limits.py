@@ -18,6 +18,7 @@ SCENARIOS = [
             ("hidden for 900 s, RetryConcurrency 20", 20, 900.0),
             ("hidden for 180 s, RetryConcurrency 20", 20, 180.0),
             ("hidden for 180 s, RetryConcurrency 10", 10, 180.0),
+            ("hidden for 180 s, RetryConcurrency 8", 8, 180.0),
         )
     ),
 ]

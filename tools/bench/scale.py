@@ -127,9 +127,12 @@ class Play:
         self.events: Any = SimulatedEvents([], aws)
         self.gateway = SimulatedGateway(self.settings, self.time, scenario.trouble, self.rpm, scenario.call_seconds)
         self.functions = SimulatedLambda(self.time, self.bill, self.new_app, retry_concurrency, scenario.executions)
+        if scenario.is_provisioned:
+            self.functions.provision(retry_concurrency)
         self.queue.due = self.poll
         self.handles = iter(range(10**9))
         self.visibility = scenario.visibility
+        self.notifies_queue = scenario.notifies_queue
         self._looks_again = False
 
     def new_app(self) -> Services:
@@ -177,6 +180,10 @@ class Play:
                 }
             ]
         }
+
+        if self.notifies_queue:
+            self.queue.send(json.dumps(event), delay=0.0)
+            return
 
         def work(app: Services) -> None:
             self._run(handler("replace_background"), app, event)
@@ -250,6 +257,10 @@ class Scenario:
     """At least, on average, at most."""
     executions: int = CONCURRENT_EXECUTIONS
     """How many Lambda runs at a time."""
+    notifies_queue: bool = False
+    """S3 tells RetryQueue of uploads, and not the function."""
+    is_provisioned: bool = False
+    """The queue's pollers are there from the start."""
     daily_limit: int = 0
     """DailyImageLimit, 0 for none."""
     visibility: float = VISIBILITY_SECONDS

@@ -27,6 +27,7 @@ class SimulatedLambda:
         self._most_retries = most_retries
         self._retries = 0
         self._started = time.now
+        self._pollers_at_first = POLLERS_AT_FIRST
 
     def invoke(self, function: str, work: Callable[[Any], bool | None]) -> bool:
         """Run `work` with a worker; False when Lambda throttles. A worker is used again unless `work` says False."""
@@ -58,10 +59,14 @@ class SimulatedLambda:
         """Idle workers end, as after a deployment."""
         self._idle = {name: [] for name in self._idle}
 
+    def provision(self, pollers: int) -> None:
+        """As many pollers from the start on, in place of those that grow."""
+        self._pollers_at_first = pollers
+
     @property
     def may_poll(self) -> bool:
         """Whether the queue's event source may start one more."""
-        allowed = POLLERS_AT_FIRST + (self._time.now - self._started) * POLLERS_A_SECOND
+        allowed = self._pollers_at_first + (self._time.now - self._started) * POLLERS_A_SECOND
         return self._retries < min(self._most_retries, allowed)
 
     def poll(self, work: Callable[[Any], bool | None], ended: Callable[[], None]) -> bool:
