@@ -5,7 +5,7 @@ from typing import Literal
 
 from rich.text import Text
 
-from backdrop_cli.options import printable
+from backdrop_cli.printable import printable
 
 
 @dataclass(frozen=True)

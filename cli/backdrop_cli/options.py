@@ -2,7 +2,6 @@
 
 import json
 import sys
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from rich.console import Console, RenderableType
 
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import Quote, in_words
+from backdrop_cli.printable import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -68,11 +68,6 @@ class CliContext:
     def remark(self, text: str) -> None:
         """Something on the side, which no script waits for."""
         self.aside.print(printable(text), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would obey: keys and the gateway's words are somebody else's."""
-    return "".join("�" if unicodedata.category(each) == "Cc" and each != "\n" else each for each in text)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:

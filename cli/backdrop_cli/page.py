@@ -1,16 +1,16 @@
 """The before/after page: one HTML file that needs no network, no script and no other file."""
 
 import base64
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 from tempfile import TemporaryFile
 from typing import TextIO
 
+from backdrop_cli.templates import templates
 from backdrop_cli.thumbnails import NotShown, thumbnail
 
 _LARGEST_SIDE, _SMALLEST_SIDE = 700, 160
+_PIECE_CHARACTERS = 2**20
 _PIXELS_A_PAGE = 250e6  # about 20 MB of ordinary photos: what a browser opens in a second or two
 
 
@@ -48,6 +48,8 @@ class Pair:
     seconds: float | None = None
     cost_usd: float | None = None
     failure: str = ""
+    verdict: str = ""
+    """What a reviewer decided; see `decisions`."""
 
     @property
     def has_failed(self) -> bool:
@@ -99,25 +101,20 @@ def counted(number: int, what: str) -> str:
 
 def before_after(file: TextIO, title: str, note: str, pairs: Iterable[Pair]) -> Totals:
     """Write the page, with no more than one pair in memory. Every text is taken as text, whatever is in it."""
+    environment = templates()
+    article = environment.get_template("gallery_pair.html")
     totals, failed = Totals(), []
     with TemporaryFile("w+", encoding="utf-8") as articles:  # what is above them on the page is known behind them
         for number, pair in enumerate(pairs, 1):
             totals.add(pair)
             if pair.has_failed:
-                failed.append(f'<li><a href="#pair-{number}" dir="auto">{escape(pair.before.key)}</a></li>')
-            articles.write(_article(number, pair))
+                failed.append((number, pair.before.key))
+            articles.write(article.render(number=number, pair=pair, facts=_facts_of(pair)))
         articles.seek(0)
-        file.write(
-            _TOP.format(
-                title=escape(title),
-                note=escape(note),
-                facts=" · ".join(_facts(totals)),
-                failed=f"<nav><b>Failed</b><ul>{''.join(failed)}</ul></nav>" if failed else "",
-                style=_STYLE,
-            )
-        )
-        shutil.copyfileobj(articles, file)
-    file.write(_BOTTOM)
+        pieces = iter(lambda: articles.read(_PIECE_CHARACTERS), "")
+        page = environment.get_template("gallery.html")
+        facts = _facts(totals)
+        file.writelines(page.generate(title=title, note=note, facts=facts, failed=failed, articles=pieces))
     return totals
 
 
@@ -130,133 +127,10 @@ def _facts(totals: Totals) -> list[str]:
     return facts
 
 
-def _article(number: int, pair: Pair) -> str:
-    shape = "wide" if len(pair.after) > 1 else ""
-    figures = [_figure("Before", pair.before)]
-    for index, image in enumerate(pair.after, 1):
-        figures.append(_figure("After" if len(pair.after) == 1 else f"After {index}", image))
-    if pair.has_failed:
-        what = "Not complete" if pair.after else "No result"
-        figures.append(f'<p class="failure"><b>{what}</b> {escape(pair.failure or "The reason is not known.")}</p>')
-    facts = [
-        _duration(pair.seconds) if pair.seconds is not None else "",
-        dollars(pair.cost_usd) if pair.cost_usd is not None else "",
-    ]
-    return (
-        f'<article id="pair-{number}" class="{shape}">\n'
-        f"<header>{_prompt(pair.prompt)}<p>{' · '.join(filter(None, facts))}</p></header>\n"
-        f'<div class="pictures">\n{chr(10).join(figures)}\n</div>\n</article>\n'
-    )
-
-
-def _prompt(prompt: str | None) -> str:
-    if prompt is None:
-        return '<h2 class="none">The prompt can\'t be told any more</h2>'
-    return f'<h2 dir="auto">{escape(prompt)}</h2>' if prompt.strip() else '<h2 class="none">No prompt</h2>'
+def _facts_of(pair: Pair) -> list[str]:
+    facts = [] if pair.seconds is None else [_duration(pair.seconds)]
+    return facts if pair.cost_usd is None else [*facts, dollars(pair.cost_usd)]
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _figure(label: str, image: Image | NoImage) -> str:
-    key = escape(image.key)
-    if isinstance(image, NoImage):
-        picture = f'<p class="missing">{escape(image.why)}</p>'
-    else:
-        picture = (
-            f'<img src="{escape(image.uri)}" alt="{label}: {key}" width="{image.width}" height="{image.height}"'
-            ' decoding="async">'
-        )
-    return f'<figure>{picture}<figcaption><b>{label}</b> <span dir="auto">{key}</span></figcaption></figure>'
-
-
-# The policy is a second net under the escaping: whatever gets into the page, nothing in it runs or is sent.
-_TOP = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header class="top">
-<h1>{title}</h1>
-<p class="facts">{facts}</p>
-<p class="note">{note}</p>
-{failed}
-</header>
-<main>
-"""
-
-_BOTTOM = """</main>
-</body>
-</html>
-"""
-
-_STYLE = """
-:root {
-  --page: #f4f3f0; --card: #fff; --text: #1d1c1a; --soft: #6a6761; --line: #e2dfd9;
-  --bad: #a3301f; --bad-page: #fbeeeb; --note-page: #eae7e0;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #151517; --card: #1f1f22; --text: #ececea; --soft: #a3a19c; --line: #323236;
-    --bad: #f2988a; --bad-page: #33211f; --note-page: #29292d;
-  }
-}
-* { box-sizing: border-box; margin: 0; scrollbar-width: thin; }
-body {
-  max-width: 1240px; margin: 0 auto; padding: clamp(16px, 3vw, 40px); background: var(--page); color: var(--text);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  overflow-wrap: anywhere;
-}
-h1 { font-size: clamp(24px, 3vw, 32px); line-height: 1.2; letter-spacing: -0.01em; }
-h2 { font-size: 16px; line-height: 1.4; font-weight: 600; white-space: pre-line; }
-.top { margin-bottom: clamp(16px, 2.5vw, 28px); }
-.facts { margin-top: 6px; color: var(--soft); }
-.note, nav { margin-top: 16px; padding: 10px 14px; border-radius: 8px; background: var(--note-page); }
-nav { max-height: 220px; overflow-y: auto; background: var(--bad-page); color: var(--bad); font-size: 14px; }
-nav ul { padding: 0; list-style: none; }
-nav a { color: inherit; }
-main {
-  display: grid; gap: clamp(14px, 2vw, 24px); grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr));
-}
-article {
-  padding: clamp(12px, 1.5vw, 18px); border: 1px solid var(--line); border-radius: 12px; background: var(--card);
-  content-visibility: auto; contain-intrinsic-height: auto 440px; /* what is out of sight costs no time */
-}
-article:target { outline: 3px solid var(--bad); scroll-margin: 12px; }
-article.wide { grid-column: 1 / -1; }
-article header {
-  display: flex; gap: 16px; justify-content: space-between; align-items: baseline; margin-bottom: 12px;
-}
-article h2 { max-height: 8.4em; overflow-y: auto; }
-article header p { flex: none; color: var(--soft); font-size: 14px; font-variant-numeric: tabular-nums; }
-.none { color: var(--soft); font-style: italic; font-weight: 400; }
-.pictures { display: grid; gap: 12px; grid-template-columns: 1fr 1fr; align-items: start; }
-.wide .pictures { grid-template-columns: repeat(auto-fit, minmax(max(140px, 22%), 1fr)); }
-img { display: block; width: 100%; height: auto; border-radius: 8px; background: var(--line); }
-figcaption { margin-top: 6px; color: var(--soft); font-size: 13px; line-height: 1.4; }
-figcaption b { color: var(--text); font-weight: 600; }
-figcaption span { display: block; max-height: 5.6em; overflow-y: auto; }
-.missing {
-  display: grid; place-content: center; aspect-ratio: 4 / 3; padding: 14px; border-radius: 8px;
-  background: var(--note-page); color: var(--soft); font-size: 14px; text-align: center;
-}
-.failure {
-  align-self: stretch; padding: 14px; border-radius: 8px; background: var(--bad-page); color: var(--bad);
-  font-size: 14px;
-}
-.failure b { display: block; }
-@media (max-width: 560px) {
-  .wide figure:first-child:nth-last-child(odd) { grid-column: 1 / -1; }
-}
-@media print {
-  article { break-inside: avoid; content-visibility: visible; }
-  nav, article h2, figcaption span { max-height: none; }
-}
-"""

@@ -13,8 +13,9 @@ from backdrop.states import State
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import pace_now
 from backdrop_cli.lookup import KnownUpload, plain_item, stored_item, uploads_called
-from backdrop_cli.options import CliContext, common, examples, printable
+from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
+from backdrop_cli.printable import printable
 from backdrop_cli.uploads import WAITS, Stage, stage_of, waits_for
 
 

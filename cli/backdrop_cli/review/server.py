@@ -71,7 +71,7 @@ class Review:
                 Mount("/static", StaticFiles(directory=_STATIC)),
             ],
             exception_handlers={
-                Unreachable: _said(503),
+                Unreachable: _said(503, "Not done, AWS can't be asked: "),
                 Conflict: _said(409),
                 NotDecided: _said(422),
                 NotAgain: _said(422),
@@ -205,8 +205,8 @@ def _explained(work: Callable[..., Any], *arguments: Any) -> Any:
         return work(*arguments)
 
 
-def _said(status: int) -> Callable[[Request, Exception], Response]:
-    return lambda _, error: PlainTextResponse(str(error), status)
+def _said(status: int, before: str = "") -> Callable[[Request, Exception], Response]:
+    return lambda _, error: PlainTextResponse(f"{before}{error}", status)
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -23,14 +23,15 @@ SECONDS_A_REQUEST = 10.0
 """At rest: six requests a minute, the ledger's and the listing's together."""
 BUSY_SECONDS = 2.0
 _SECONDS_AN_UPLOAD = 0.002  # ten thousand that are on their way are looked at every 22 seconds
-_SLOWEST_BUSY_SECONDS = 30.0
+_SLOWEST_BUSY_SECONDS = 10.0
 _A_BATCH = 100  # keys of one BatchGetItem
 _OVER = (Stage.DONE, Stage.FAILED)
 
 
 def busy_seconds(moving: int, looks_in_vain: int) -> float:
     """How long to wait while `moving` uploads are on their way: longer with each look that found nothing new."""
-    return min((BUSY_SECONDS + _SECONDS_AN_UPLOAD * moving) * 1.5**looks_in_vain, _SLOWEST_BUSY_SECONDS)
+    seconds = BUSY_SECONDS + _SECONDS_AN_UPLOAD * moving
+    return max(seconds, min(seconds * 1.3**looks_in_vain, _SLOWEST_BUSY_SECONDS))
 
 
 class Watcher:
@@ -145,7 +146,8 @@ class Watcher:
             self._board.put(pair)
 
     def _looked_at(self, pair: Pair) -> Pair:
-        asked = pair.asked or self._asked(pair.job, pair.record)
+        is_told = pair.asked and pair.asked.prompt is not None
+        asked = pair.asked if is_told else self._asked(pair.job, pair.record)
         results = self._results(pair.record) if pair.record and pair.stage in _OVER else ()
         return replace(pair, asked=asked, results=results)
 

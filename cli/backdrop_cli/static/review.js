@@ -70,7 +70,6 @@ async function look(id) {
   if (isAnother) {
     scrollTo(0, 0);
     one.classList.remove("other");
-    $("#said").textContent = "";
     large.querySelector("[data-do=close]").focus({ preventScroll: true });
   } else if (had) {
     one.querySelector(`[data-do=choose][data-index="${chosen}"]`)?.focus();
@@ -130,6 +129,7 @@ function move(by) {
   const at = list.findIndex((each) => each.dataset.id === (open || current()));
   const next = list[at < 0 ? 0 : at + by];
   if (!next) return say(by > 0 ? "This is the last one." : "This is the first one.");
+  say("");
   if (open) location.hash = next.dataset.id;
   else next.querySelector("a").focus();
 }
@@ -184,7 +184,9 @@ async function undo() {
   if (!answer) return;
   const { id } = await answer.json();
   last = id;
-  if (open) { location.hash = id; if (open === id) look(id); } else link(id)?.focus();
+  if (open === id) look(id);
+  else if (open) location.hash = id;
+  else link(id)?.focus();
   say(`Undone: ${card(id)?.querySelector(".key").textContent ?? ""}`);
 }
 
@@ -317,8 +319,8 @@ function act(key) {
 addEventListener("hashchange", route);
 function route() {
   const id = location.hash.slice(1);
-  if (id) look(id);
-  else if (open) back();
+  if (id && id !== open) look(id);
+  else if (!id && open) back();
 }
 
 $("#head").addEventListener("input", (event) => {

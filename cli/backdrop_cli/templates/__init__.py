@@ -2,7 +2,7 @@
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from backdrop_cli.options import printable
+from backdrop_cli.printable import printable
 
 
 def templates() -> Environment:
