@@ -70,6 +70,7 @@ def run(stack: LocalStack, home: Path = HOME) -> None:
     _backdrop(stack, home, "gallery", f"{folder}/", "--out", PAGE)
     print("\nThe stand-in gateway made the new backgrounds: no AI, and no money.")
     print(f"Before and after, to open in a browser: {home / PAGE}")
+    print(f"To approve, to reject and to ask again, while a stack runs: backdrop review {folder}/")
 
 
 def _photos(home: Path) -> str:
@@ -143,7 +144,7 @@ def main() -> int:
         else:
             with _stack_of_its_own() as stack:
                 run(stack)
-            print("Next: `make up` keeps a stack running, for photos of your own.")
+            print("Next: `make up` keeps a stack running, for photos of your own and for `backdrop review`.")
     except (LocalStackError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1

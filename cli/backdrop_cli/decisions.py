@@ -9,7 +9,7 @@ import click
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
-from backdrop.job import known_version
+from backdrop.job import has_dot_segment, known_version
 from backdrop_cli.deployment import Deployment
 
 REVIEW_TAG, BY_TAG, AT_TAG = "backdrop-review", "backdrop-review-by", "backdrop-review-at"
@@ -89,3 +89,14 @@ def verdict_of(decisions: Sequence[Decision | None]) -> str:
     if APPROVED in verdicts:
         return APPROVED
     return REJECTED if verdicts and set(verdicts) == {REJECTED} else ""
+
+
+def decided(deployment: Deployment, keys: Sequence[str]) -> str | None:
+    """What was decided on an upload's results, as `verdict_of`; None when the caller may not read their tags."""
+    try:
+        tagged = [read(deployment, key) for key in keys if not has_dot_segment(key)]
+    except ClientError as error:
+        if status_of(error) == 403:
+            return None
+        raise
+    return verdict_of([each.decision if each else None for each in tagged])

@@ -17,6 +17,7 @@ from backdrop.job import Job, has_dot_segment
 from backdrop.request import read_request
 from backdrop.results import MAX_RESULT_BYTES
 from backdrop.upload import Record
+from backdrop_cli.decisions import decided
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import Image, NoImage, Pair, Totals, before_after, counted, dollars, embedded, side_for
@@ -79,6 +80,7 @@ class GalleryBuilder:
             seconds=None if failure else record.updated_at - record.created_at,
             cost_usd=None if record.cost_usd is None else float(record.cost_usd),
             failure=failure,
+            verdict=decided(self._deployment, [output["key"] for output in record.stored]) or "",
         )
 
     def _prompt(self, job: Job, record: Record, found: Any) -> str | None:

@@ -402,3 +402,17 @@ def test_when_aws_goes_away_the_page_says_so_and_what_was_not_done(
     assert "https://s3.test" in said
     assert opened.cards()[KEY] == card
     assert opened.decide(KEY, "approved").status_code == 200
+
+
+def test_gallery_and_status_say_what_was_decided(page: Opener, world: Harness, photo: bytes, run: Run) -> None:
+    for name in ("b.jpg", "c.jpg"):
+        world.upload(name, photo, prompt="snow")
+    opened = page()
+    opened.decide(KEY, "approved")
+    opened.decide("b.jpg", "rejected")
+
+    assert run("status")["reviewed"] == {"approved": 1, "rejected": 1, "undecided": 1}
+    run("gallery", "--out", "page.html")
+    html = Path("page.html").read_text(encoding="utf-8")
+    assert html.count('<span class="verdict approved">Approved</span>') == 1
+    assert html.count('<span class="verdict rejected">Rejected</span>') == 1

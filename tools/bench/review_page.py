@@ -1,0 +1,213 @@
+"""`python -m tools.bench.review_page`: the page of `backdrop review` with a thousand pairs, measured by the browser.
+
+Wants Chromium or Chrome. moto plays AWS, in this process.
+"""
+
+import argparse
+import io
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from moto import mock_aws
+from PIL import Image
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from backdrop.job import Job
+from backdrop.ledger_items import item_of
+from backdrop.settings import Settings
+from backdrop.states import State
+from backdrop.upload import Record
+from backdrop_cli.deployment import Deployment
+from backdrop_cli.review.serving import server
+from tools.bench.report import table
+from tools.local_stack import CREDENTIALS, SAMPLES
+
+INPUT, OUTPUT, TABLE = "bench-input", "bench-output", "bench-ledger"
+SCROLL_SECONDS = 10.0
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_FRAMES = """async (seconds) => {
+  const frames = [], height = document.documentElement.scrollHeight - innerHeight;
+  await new Promise((done) => {
+    const began = performance.now();
+    let last = began;
+    const step = (now) => {
+      frames.push(now - last);
+      last = now;
+      scrollTo(0, height * Math.min((now - began) / 1000 / seconds, 1));
+      if (now - began < seconds * 1000) requestAnimationFrame(step); else done();
+    };
+    requestAnimationFrame(step);
+  });
+  return frames.slice(1);
+}"""
+_PAINTS = """() => ({
+  paint: performance.getEntriesByName("first-contentful-paint")[0].startTime,
+  ready: performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd,
+})"""
+_SHOWN = """() => [...document.images].filter((each) => {
+  const box = each.getBoundingClientRect();
+  return box.bottom > 0 && box.top < innerHeight;
+}).every((each) => each.complete && each.naturalWidth)"""
+
+
+SETTINGS = Settings(
+    stack="backdrop",
+    input_bucket=INPUT,
+    output_bucket=OUTPUT,
+    retry_queue_url="https://sqs.test/retry",
+    dead_letter_queue_url="https://sqs.test/dead-letters",
+    ledger_table=TABLE,
+    gateway_base_url="https://gateway.test/v1",
+    gateway_api_key_parameter="/backdrop/gateway-api-key",
+    gateway_model="ideogram/ideogram-v3-replace-background",
+    gateway_route="generations",
+    gateway_timeout_seconds=100,
+    requests_per_minute=60,
+    daily_image_limit=0,
+    price_per_image_usd=Decimal("0.03"),
+    default_prompt="",
+    max_attempts=6,
+    on_unknown_outcome="retry",
+    local_endpoint=False,
+)
+
+
+def fill(deployment: Deployment, pairs: int) -> None:
+    """So many photos with their results, a few megapixels each, and their records."""
+    s3 = deployment.s3
+    for bucket in (INPUT, OUTPUT):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    deployment.dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    photos = [path.read_bytes() for path in SAMPLES]
+    file = io.BytesIO()
+    Image.open(SAMPLES[0]).convert("RGB").rotate(180).save(file, "JPEG")
+    for number in range(pairs):
+        key, photo = f"shop-{number % 10}/{number:05}.jpg", photos[number % len(photos)]
+        put = s3.put_object(Bucket=INPUT, Key=key, Body=photo, Metadata={"prompt": f"a wall, number {number}"})
+        job = Job(INPUT, key, put["VersionId"], put["ETag"].strip('"'))
+        s3.put_object(Bucket=OUTPUT, Key=f"{key}.jpg", Body=file.getvalue(), Metadata={"job-id": job.id})
+        output = {"bucket": OUTPUT, "key": f"{key}.jpg", "content_type": "image/jpeg", "bytes": file.tell()}
+        now = time.time()
+        record = Record(
+            job.id, INPUT, key, job.version_id, job.etag, State.DONE, "", 0.0, now, now, 0, outputs=(output,),
+            cost_usd="0.03",
+        )  # fmt: skip
+        deployment.dynamodb.put_item(TableName=TABLE, Item=item_of(record))
+
+
+@contextmanager
+def serving(deployment: Deployment, folder: Path) -> Iterator[str]:
+    """The review's server in a thread of its own; its address."""
+    started, addresses = threading.Event(), []
+
+    def tell(address: str) -> None:
+        addresses.append(address)
+        started.set()
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        running = server(deployment, "", folder, listener, tell)
+        thread = threading.Thread(target=running.run, args=([listener],))
+        thread.start()
+        started.wait(30)
+        yield addresses[0]
+        running.should_exit = True
+        thread.join()
+
+
+def _resident_mb(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+
+
+def _renderer_mb(profile: str) -> float:
+    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    pids = [int(line.split()[0]) for line in found.splitlines() if "--type=renderer" in line and profile in line]
+    return max((_resident_mb(pid) for pid in pids), default=0.0)
+
+
+def _metric(session: CDPSession, name: str) -> float:
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(each["value"] for each in metrics if each["name"] == name))
+
+
+def _until_shown(page: Page) -> float:
+    began = time.monotonic()
+    while not page.evaluate(_SHOWN):
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def measured(page: Page, address: str, profile: str, what: str, pairs: int) -> dict[str, Any]:
+    """Load the page, and scroll through all of it."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    page.goto(address)
+    pictures = _until_shown(page) * 1000
+    paints = page.evaluate(_PAINTS)
+    frames = sorted(page.evaluate(_FRAMES, SCROLL_SECONDS))
+    row = {
+        "pictures": what,
+        "pairs": pairs,
+        "first paint ms": round(paints["paint"]),
+        "page ready ms": round(paints["ready"]),
+        "pictures on the screen ms": round(paints["ready"] + pictures),
+        "frames a second": round(len(frames) / SCROLL_SECONDS, 1),
+        "frame ms, median": round(statistics.median(frames), 1),
+        "95 %": round(frames[int(len(frames) * 0.95)], 1),
+        "longest": round(frames[-1], 1),
+        "script memory MB": round(_metric(session, "JSHeapUsedSize") / 2**20, 1),
+        "renderer MB": round(_renderer_mb(profile)),
+    }
+    session.detach()
+    return row
+
+
+def rows(pairs: int, loads: int) -> list[dict[str, Any]]:
+    """Without the pictures on disk, then with them `loads` times."""
+    browser = next(filter(None, map(shutil.which, _BROWSERS)))
+    os.environ.update(CREDENTIALS)
+    with mock_aws(), tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        deployment = Deployment("backdrop")
+        vars(deployment)["settings"] = SETTINGS
+        fill(deployment, pairs)
+        found = []
+        with serving(deployment, Path(folder) / "cache") as address:
+            for load in range(loads + 1):
+                profile = f"{folder}/profile-{load}"
+                context = playwright.chromium.launch_persistent_context(
+                    profile, executable_path=browser, args=["--no-sandbox"], viewport={"width": 1280, "height": 900}
+                )
+                page = context.pages[0]
+                if load == 0:
+                    page.goto(address)
+                    while "Looking" in page.locator("#top").inner_text():
+                        time.sleep(0.5)
+                found.append(measured(page, address, profile, "from disk" if load else "made anew", pairs))
+                context.close()
+        return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--loads", type=int, default=3)
+    arguments = parser.parse_args()
+    print(table(rows(arguments.pairs, arguments.loads)))
