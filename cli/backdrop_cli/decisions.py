@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
 from backdrop.job import has_dot_segment, known_version
-from backdrop_cli.deployment import Deployment
+from backdrop_cli.deployment import THREADS, Deployment
 
 REVIEW_TAG, BY_TAG, AT_TAG = "backdrop-review", "backdrop-review-by", "backdrop-review-at"
-APPROVED, REJECTED = "approved", "rejected"
+APPROVED, REJECTED, UNDECIDED = "approved", "rejected", "undecided"
+MOST_COUNTED = 1000
 _MOST_TAGS = 10  # of an object; https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 _MOST_CHARACTERS = 256  # of a tag's value
 _NOT_IN_TAGS = re.compile(r"[^\w\s+\-=.:/@]")
@@ -100,3 +102,17 @@ def decided(deployment: Deployment, keys: Sequence[str]) -> str | None:
             return None
         raise
     return verdict_of([each.decision if each else None for each in tagged])
+
+
+def reviewed(deployment: Deployment, uploads: Sequence[Sequence[str]]) -> dict[str, int] | None:
+    """How many uploads are approved, rejected and undecided, each given by its results' keys.
+
+    One request a result, so None for more than MOST_COUNTED uploads; and when the caller may not read their tags.
+    """
+    if len(uploads) > MOST_COUNTED:
+        return None
+    with ThreadPoolExecutor(THREADS) as pool:
+        verdicts = list(pool.map(lambda keys: decided(deployment, keys), uploads))
+    if None in verdicts:
+        return None
+    return {verdict or UNDECIDED: verdicts.count(verdict) for verdict in (APPROVED, REJECTED, "")}

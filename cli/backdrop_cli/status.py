@@ -14,10 +14,12 @@ from rich.table import Table
 
 from backdrop.clock import iso_time
 from backdrop.reconcile import OLDEST_SECONDS
+from backdrop_cli.decisions import MOST_COUNTED, UNDECIDED, reviewed
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
-from backdrop_cli.options import CliContext, common, examples, printable
+from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
+from backdrop_cli.printable import printable
 from backdrop_cli.receipt_sums import folder_of
 from backdrop_cli.uploads import WAITS, Stage, UploadView, last_failure, prefix_of, seen, still_to_buy, waits_for
 
@@ -47,6 +49,8 @@ class Tally:
     untouched: int = 0
     calls_left: int = 0
     images_left: int = 0
+    results: list[list[str]] = field(default_factory=list)
+    """The result keys of uploads that are done; no more than it takes to know that there are too many to look at."""
 
 
 def tally(deployment: Deployment, prefix: str, pace: PaceNow, by: str | None = None) -> Tally:
@@ -64,7 +68,10 @@ def tally(deployment: Deployment, prefix: str, pace: PaceNow, by: str | None = N
             counts.reasons[(record.reason or {}).get("code", "unknown")] += 1
         elif upload.stage in (Stage.NEW, Stage.STUCK) and now - upload.listed.modified > OLDEST_SECONDS:
             counts.untouched += 1
-        elif upload.stage is not Stage.DONE:
+        elif upload.stage is Stage.DONE:
+            if record and len(counts.results) <= MOST_COUNTED:
+                counts.results.append([str(output["key"]) for output in record.stored])
+        else:
             images = still_to_buy(record)
             counts.calls_left += images > 0
             counts.images_left += images
@@ -91,7 +98,7 @@ def status(setting: CliContext, prefix: str, watch: bool, by: str | None) -> Non
     deployment = setting.deployment
     prefix = prefix_of(deployment, prefix)
     if not watch:
-        setting.answer(*_look(deployment, prefix, by))
+        setting.answer(*_look(deployment, prefix, by, counts_decisions=True))
         return
     if setting.json:
         raise click.UsageError("--watch is for people; a script asks again.")
@@ -104,13 +111,21 @@ def status(setting: CliContext, prefix: str, watch: bool, by: str | None) -> Non
             time.sleep(WATCH_SECONDS)
 
 
-def _look(deployment: Deployment, prefix: str, by: str | None) -> tuple[dict[str, Any], RenderableType]:
+def _look(
+    deployment: Deployment, prefix: str, by: str | None, counts_decisions: bool = False
+) -> tuple[dict[str, Any], RenderableType]:
     pace = pace_now(deployment)
     counts, now = tally(deployment, prefix, pace, by), deployment.clock.now()
     left = quote(deployment.settings, counts.calls_left, counts.images_left, pace.bought_today, now)
     if prefix and left.calls:  # others may stand before them
         left = replace(left, seconds=max(left.seconds, pace.queue_ends_at - now))
     data, shown = _data(deployment, counts, pace, left, now), _shown(deployment, counts, pace, left, now)
+    if counts_decisions:
+        data["reviewed"] = counted_decisions = reviewed(deployment, counts.results)
+        if counted_decisions and counted_decisions[UNDECIDED] < len(counts.results):
+            shown = Group(
+                shown, "review  " + ", ".join(f"{number} {what}" for what, number in counted_decisions.items())
+            )
     if by:
         data[f"by_{by}"] = {name: dict(stages) for name, stages in counts.groups.items()}
         shown = Group(shown, _grouped(counts.groups))
