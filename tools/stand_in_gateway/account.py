@@ -36,6 +36,11 @@ def dollars(amount_mills: int) -> float:
     return float(Decimal(amount_mills) / 1000)
 
 
+def price_usd(order: Order) -> float:
+    """What an order costs."""
+    return dollars(order.n * _PRICE_MILLS)
+
+
 @dataclass(frozen=True)
 class RateLimit:
     """At most `requests` accepted calls in any `seconds`."""
@@ -59,6 +64,8 @@ class Settings:
     image_format: str = "png"
     image_pixels: int = 1_000_000
     """Area of a picture when the call names no size; small ones make mass tests cheap."""
+    dialect: str = "aigateway"
+    """Which gateway's ways it has; see `dialects`."""
     answer: str | None = None
     """`url` or `b64_json`: what to answer with, whatever was asked for."""
 
@@ -235,7 +242,7 @@ class Account:
                 prompt=order.prompt,
                 prompt_sha256=hashlib.sha256(order.prompt.encode()).hexdigest(),
                 images=order.n,
-                usd=dollars(order.n * _PRICE_MILLS),
+                usd=price_usd(order),
                 route=order.route,
                 image_sha256=hashlib.sha256(photo.data).hexdigest() if photo else None,
                 image_bytes=len(photo.data) if photo else None,

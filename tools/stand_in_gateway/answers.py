@@ -16,8 +16,13 @@ class Answer:
     status: int = 200
 
 
-def answer_with(images: list[dict[str, str | None]], created: int, fault: Fault | None) -> Answer:
-    """The documented answer, or what a fault makes of it. `created` is in Unix seconds."""
+def answer_with(
+    images: list[dict[str, str | None]], created: int, fault: Fault | None, cost_usd: float | None = None
+) -> Answer:
+    """The documented answer, with the price if there is one, or what a fault makes of it.
+
+    `created` is in Unix seconds.
+    """
     match fault:
         case Fault(kind="html"):
             return Answer(b"<!doctype html><title>stand-in</title><h1>A page, not an answer</h1>", "text/html")
@@ -35,4 +40,5 @@ def answer_with(images: list[dict[str, str | None]], created: int, fault: Fault 
         case Fault(kind="inline", text=text, megabytes=megabytes):
             data = text.encode("latin-1") + bytes(megabytes * 1_000_000)
             images = [{"b64_json": base64.b64encode(data).decode()} for _ in images]
-    return Answer(json.dumps({"created": created, "data": images}).encode())
+    usage = {} if cost_usd is None else {"usage": {"cost": cost_usd}}
+    return Answer(json.dumps({"created": created, "data": images, **usage}).encode())

@@ -14,14 +14,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import orders, source
-from .account import Account, Call, Fetch, Settings, dollars
+from .account import Account, Call, Fetch, Settings, dollars, price_usd
 from .answers import Answer, answer_with
 from .control import Control
 from .delivery import Dropped, Raw, delivered, instead_of_work, served, status_response
+from .dialects import DIALECTS, Dialect
 from .errors import GatewayError
 from .faults import BEFORE_THE_WORK, Fault
-from .orders import MODELS, Form, Order
+from .orders import Form, Order
 from .picture import Picture, UndecodableError, draw, identified
+
+_CREATED = 1_764_460_800  # of the model, in Unix seconds
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -77,14 +80,19 @@ class Gateway:
         """GET /v1/models."""
         self._authorize(request)
         return JSONResponse(
-            {"object": "list", "data": [{"id": model, "object": "model", "owned_by": "stand-in"} for model in MODELS]}
+            {
+                "object": "list",
+                "data": [{"id": self._dialect.model, "object": "model", "created": _CREATED, "owned_by": "stand-in"}],
+            }
         )
 
     async def schema(self, request: Request) -> Response:
         """GET /v1/models/{model}/schema, the model with its slashes."""
         self._authorize(request)
         model = request.path_params["model"]
-        if model not in MODELS:
+        if not self._dialect.has_schema:
+            raise GatewayError(404, "There is no such endpoint.", code="not_found")
+        if model != self._dialect.model:
             raise GatewayError(404, f"There is no model {model!r}.")
         return JSONResponse(
             {
@@ -108,6 +116,8 @@ class Gateway:
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance."""
         self._authorize(request)
+        if not self._dialect.has_schema:
+            raise GatewayError(404, "There is no such endpoint.", code="not_found")
         return JSONResponse({"balance_usd": dollars(self.control.account.wallet_mills)})
 
     async def unknown(self, request: Request) -> Response:
@@ -143,7 +153,8 @@ class Gateway:
         if not call.authorization_ok:
             raise _unauthorized()
         limit_headers = account.admit()
-        order = orders.check(request.path_params["endpoint"], form)
+        dialect = DIALECTS[account.settings.dialect]
+        order = orders.check(request.path_params["endpoint"], form, request.headers, dialect)
         if stored := account.stored_failure(call):
             failure, request_id = stored
             return _replayed(status_response(failure), account, request_id)
@@ -156,7 +167,8 @@ class Gateway:
 
         replay = account.recorded(call)
         answer = replay or await _bought(account, call, order, fault, f"http://{request.headers['host']}/media")
-        response = Response(answer.body, answer.status, limit_headers, answer.media_type)
+        headers = limit_headers | _price_headers(dialect, price_usd(order))
+        response = Response(answer.body, answer.status, headers, answer.media_type)
         if replay:
             response = _replayed(response, account)
         return await delivered(response, fault)
@@ -172,9 +184,23 @@ class Gateway:
         response = Response(media.picture.data, media_type=media.picture.content_type)
         return await served(response, account.take_fault("media", media.prompt))
 
+    @property
+    def _dialect(self) -> Dialect:
+        return DIALECTS[self.control.account.settings.dialect]
+
     def _authorize(self, request: Request) -> None:
         if not self.control.account.accepts(request.headers.get("authorization")):
             raise _unauthorized()
+
+
+def _price_headers(dialect: Dialect, usd: float) -> dict[str, str]:
+    match dialect.tells_price:
+        case "cents":
+            return {"x-cost-cents": f"{usd * 100:g}"}
+        case "litellm":
+            return {"x-litellm-response-cost": str(usd)}
+        case _:
+            return {}
 
 
 def _replayed(response: Response, account: Account, request_id: str | None = None) -> Response:
@@ -201,7 +227,8 @@ async def _bought(account: Account, call: Call, order: Order, fault: Fault | Non
             images = [{"b64_json": base64.b64encode(picture.data).decode()} for picture in pictures]
         else:
             images = [{"url": f"{links}/{account.keep(picture, order.prompt)}"} for picture in pictures]
-        answer = answer_with(images, int(time.time()), fault)
+        told = price_usd(order) if DIALECTS[settings.dialect].tells_price == "usage" else None
+        answer = answer_with(images, int(time.time()), fault, told)
         account.charge(call, order, photo, answer)
         return answer
 

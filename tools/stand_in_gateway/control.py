@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .account import Account, RateLimit, Settings, dollars, mills
+from .dialects import DIALECTS
 from .errors import GatewayError
 from .faults import Fault
 from .picture import FORMATS
@@ -36,6 +37,7 @@ _SETTINGS: dict[str, Callable[[Any], object]] = {
     "image_format": _one_of(*FORMATS),
     "image_pixels": int,
     "answer": _one_of("url", "b64_json", None),
+    "dialect": _one_of(*DIALECTS),
 }
 
 

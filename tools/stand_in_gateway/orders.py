@@ -2,28 +2,19 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from .dialects import Dialect, link_at
 from .errors import GatewayError
-
-MODELS = ("ideogram/ideogram-v3-replace-background",)
 
 SOURCE_BYTES_LIMIT = 25 * 1024 * 1024
 
 _SIDES = range(256, 2049)
-
-_ENDPOINTS = {"images/generations": "generations", "images/edits": "edits"}
-
-# Stricter than is known of the real gateway: a misspelled parameter is better noticed here than ignored there.
-_PARAMETERS = {
-    "generations": {"model", "prompt", "n", "size", "response_format", "image_url"},
-    "edits": {"model", "prompt", "n", "size", "image_url", "mask_url"},
-    "edits-multipart": {"model", "prompt", "n", "size", "response_format"},
-}
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class Order:
     """A call that passed all checks."""
 
     route: str
-    """`generations`, `edits` or `edits-multipart`."""
+    """The last part of the path, as `generations` or `edits`; of a form, `edits-multipart`."""
     model: str
     prompt: str
     n: int
@@ -55,7 +46,7 @@ async def read_form(request: Request) -> Form:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         try:
             async with request.form(max_files=2) as form:
-                upload = form.get("image")
+                upload = form.get("image") or form.get("image[]")
                 fields: dict[str, object] = {name: text for name, text in form.items() if isinstance(text, str)}
                 return Form(fields, await upload.read() if isinstance(upload, UploadFile) else None, True)
         except HTTPException:
@@ -75,35 +66,43 @@ def shown(form: Form) -> dict[str, object]:
     return form.fields
 
 
-def check(endpoint: str, form: Form) -> Order:
-    """The order behind a POST to /v1/`endpoint`. Raises `GatewayError` 400, 404, 413 or 422."""
-    if endpoint not in _ENDPOINTS:
-        raise GatewayError(404, f"There is no endpoint {endpoint}.", code="not_found")
-    route = _ENDPOINTS[endpoint] + ("-multipart" if form.is_multipart else "")
+def check(path: str, form: Form, headers: Mapping[str, str], dialect: Dialect) -> Order:
+    """The order behind a POST to /v1/`path`. Raises `GatewayError` 400, 404, 413 or what the dialect refuses with."""
+    endpoints = [endpoint for endpoint in dialect.endpoints if endpoint.path == path.rstrip("/")]
+    if not endpoints:
+        raise GatewayError(404, f"There is no endpoint {path}.", code="not_found")
     fields = form.fields
-    if not fields or route not in _PARAMETERS:
+    endpoint = next((each for each in endpoints if each.is_form == form.is_multipart), None)
+    if not fields or endpoint is None:
         raise GatewayError(400, "The body has to be a JSON object, or for edits a multipart form.")
-    model, prompt, image_url = (_text(fields, name) for name in ("model", "prompt", "image_url"))
+    if dialect.required_header and dialect.required_header not in headers:
+        raise GatewayError(400, f"The header {dialect.required_header} is missing.")
+    model, prompt = (_text(fields, name) for name in ("model", "prompt"))
     if not model:
         raise GatewayError(400, "model is missing.")
-    if model not in MODELS:
+    if model != dialect.model:
         raise GatewayError(404, f"There is no model {model!r}.")
     if not prompt or not prompt.strip():
         raise GatewayError(400, "prompt is missing.")
-    for unknown in sorted(fields.keys() - _PARAMETERS[route]):
-        raise GatewayError(422, f"{unknown} is no parameter of {route}.")
-    if route != "generations" and image_url is None and form.image is None:
+    if not dialect.drops_unknown:
+        for unknown in sorted(fields.keys() - endpoint.fields):
+            raise GatewayError(dialect.unknown_status, f"{unknown} is no parameter of {path}.", code=dialect.unknown)
+    link = link_at(fields, endpoint.photo)
+    if link is not None and not isinstance(link, str):
+        raise GatewayError(400, f"{endpoint.photo} has to be text.")
+    if endpoint.needs_photo and link is None and form.image is None:
         raise GatewayError(400, "An edit needs an image.")
     if form.image is not None and len(form.image) > SOURCE_BYTES_LIMIT:
         raise GatewayError(413, "The image is larger than 25 MB.")
+    known = {name: value for name, value in fields.items() if name in endpoint.fields}
     return Order(
-        route=route,
+        route=path.rpartition("/")[2] + ("-multipart" if form.is_multipart else ""),
         model=model,
         prompt=prompt,
-        n=_count(fields.get("n", 1), form.is_multipart),
-        size=_size(_text(fields, "size")),
-        response_format=_response_format(_text(fields, "response_format")),
-        image_url=image_url,
+        n=_count(known.get("n", 1), form.is_multipart),
+        size=_size(_text(known, "size"), dialect),
+        response_format="b64_json" if dialect.is_inline else _response_format(_text(known, "response_format"), dialect),
+        image_url=link,
         image=form.image,
     )
 
@@ -123,8 +122,12 @@ def _count(value: object, is_multipart: bool) -> int:
     raise GatewayError(400, "n has to be a whole number from 1 to 8.")
 
 
-def _size(value: str | None) -> tuple[int, int] | None:
+def _size(value: str | None, dialect: Dialect) -> tuple[int, int] | None:
     if value is None:
+        return None
+    if dialect.sizes is not None and value not in dialect.sizes:
+        raise GatewayError(400, f"size has to be one of {', '.join(sorted(dialect.sizes))}.")
+    if value == "auto":
         return None
     sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
     if sides is None or any(int(side) not in _SIDES for side in sides.groups()):
@@ -132,7 +135,7 @@ def _size(value: str | None) -> tuple[int, int] | None:
     return int(sides[1]), int(sides[2])
 
 
-def _response_format(value: str | None) -> str:
-    if value not in (None, "url", "b64_json"):
-        raise GatewayError(422, "response_format has to be url or b64_json.")
-    return value or "url"
+def _response_format(value: str | None, dialect: Dialect) -> str:
+    if value not in (None, *dialect.formats):
+        raise GatewayError(422, f"response_format has to be {' or '.join(dialect.formats)}.")
+    return "b64_json" if value == "base64" else value or "url"
