@@ -9,15 +9,19 @@ from uuid import uuid4
 import click
 from rich.table import Table
 
+from backdrop.errors import PermanentFailure
+from backdrop.job import Job
 from backdrop.reconcile import enqueue
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import Quote, in_words, offer
+from backdrop_cli.headers import START_BYTES, counted_reasons, reasons_in
 from backdrop_cli.options import CliContext, common, examples, spending
 from backdrop_cli.page import counted
 from backdrop_cli.progress import Step, bar, streamed
 from backdrop_cli.uploads import Stage, UploadView, asks_for, prefix_of, seen, still_to_buy
 
 MOST_NAMED = 100
+_BY_ITS_BYTES = ("unsupported_media_type", "too_large")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class QuoteLine:
     images: int = 0
     """That are still to be bought."""
     invalid: str = ""
+    to_prepare: tuple[str, ...] = ()
+    """What `submit` would have done to it, as far as its first bytes tell."""
 
     @property
     def is_begun(self) -> bool:
@@ -35,17 +41,32 @@ class QuoteLine:
         return bool(self.invalid) or self.upload.stage not in (Stage.NEW, Stage.STUCK)
 
 
-def survey(deployment: Deployment, prefix: str) -> Iterator[QuoteLine]:
-    """All that is under a prefix of the input bucket. New uploads are looked at just as the functions will."""
+def survey(deployment: Deployment, prefix: str, reads: bool = False) -> Iterator[QuoteLine]:
+    """All that is under a prefix of the input bucket. New uploads are looked at just as the functions will.
+
+    With `reads`, their first bytes are read as well, for what `submit` would have prepared.
+    """
 
     def look(upload: UploadView) -> QuoteLine:
         if upload.stage is Stage.STUCK:
             return QuoteLine(upload, still_to_buy(upload.record))
-        if upload.stage is Stage.NEW:
-            return QuoteLine(upload, *asks_for(deployment, upload.listed.job))
-        return QuoteLine(upload)
+        if upload.stage is not Stage.NEW:
+            return QuoteLine(upload)
+        images, invalid = asks_for(deployment, upload.listed.job)
+        to_prepare = (
+            _to_prepare(deployment, upload.listed.job) if reads and (images or invalid in _BY_ITS_BYTES) else ()
+        )
+        return QuoteLine(upload, images, invalid, to_prepare)
 
     return streamed(look, seen(deployment, prefix))
+
+
+def _to_prepare(deployment: Deployment, job: Job) -> tuple[str, ...]:
+    try:
+        start = deployment.storage.read_start(job.bucket, job.key, START_BYTES)
+    except PermanentFailure:
+        return ()
+    return reasons_in(start, job.size or 0) if start else ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +77,8 @@ class QuoteSummary:
     invalid: Counter[str]
     invalid_keys: list[str]
     """The first of them."""
+    to_prepare: list[tuple[str, ...]]
+    """Of each photo that would profit from `submit`'s preparing: what would be done."""
     cost: Quote
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,6 +87,8 @@ class QuoteSummary:
             "invalid": self.invalid.total(),
             "invalid_by_reason": dict(self.invalid),
             "invalid_keys": self.invalid_keys,
+            "to_prepare": len(self.to_prepare),
+            "to_prepare_by_reason": dict(Counter(reason for reasons in self.to_prepare for reason in reasons)),
             "images": self.cost.images,
             "cost_usd": float(self.cost.usd),
             "seconds": None if self.cost.blocked else round(self.cost.seconds, 1),
@@ -79,6 +104,9 @@ class QuoteSummary:
         if self.invalid:
             reasons = ", ".join(f"{code} {number}" for code, number in self.invalid.most_common())
             table.add_row("invalid", str(self.invalid.total()), reasons)
+        if self.to_prepare:
+            why = f"{counted_reasons(self.to_prepare)}; `backdrop submit` prepares such photos before it uploads them"
+            table.add_row("unprepared", str(len(self.to_prepare)), why)
         return table
 
 
@@ -87,9 +115,12 @@ def count(deployment: Deployment, prefix: str, step: Step) -> QuoteSummary:
     stages: Counter[str] = Counter()
     invalid: Counter[str] = Counter()
     invalid_keys: list[str] = []
+    to_prepare: list[tuple[str, ...]] = []
     calls = images = 0
-    for each in survey(deployment, prefix):
+    for each in survey(deployment, prefix, reads=True):
         step(1)
+        if each.to_prepare:
+            to_prepare.append(each.to_prepare)
         if each.invalid:
             invalid[each.invalid] += 1
             if len(invalid_keys) < MOST_NAMED:
@@ -98,7 +129,7 @@ def count(deployment: Deployment, prefix: str, step: Step) -> QuoteSummary:
         stages[each.upload.stage] += 1
         images += each.images
         calls += each.images > 0
-    return QuoteSummary(stages, invalid, invalid_keys, offer(deployment, calls, images))
+    return QuoteSummary(stages, invalid, invalid_keys, to_prepare, offer(deployment, calls, images))
 
 
 _PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")

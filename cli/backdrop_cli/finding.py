@@ -12,9 +12,10 @@ from backdrop.images import ACCEPTED_UPLOADS, HEADER_BYTES, sniff
 from backdrop.job import is_no_photo
 from backdrop.result_storage import RESULT_SUFFIX
 from backdrop.storage import MAX_UPLOAD_BYTES
+from backdrop_cli.headers import Unreadable, is_picture
 from backdrop_cli.mistakes import Mistake
 from backdrop_cli.photos import PREPARED_FROM, Photo, checked, key_below, photo_of, too_long
-from backdrop_cli.preparing import EXTENSIONS, RAW_EXTENSIONS, Plan, Unreadable, is_picture, plan, renamed
+from backdrop_cli.preparing import EXTENSIONS, RAW_EXTENSIONS, Plan, plan, renamed
 from backdrop_cli.progress import Step, side_by_side
 from backdrop_cli.prompt_templates import BadTemplate, filled, names_of
 

@@ -15,9 +15,10 @@ from backdrop.aws_errors import status_of
 from backdrop.job import Job, known_version
 from backdrop.reconcile import enqueue
 from backdrop_cli.deployment import Deployment
+from backdrop_cli.headers import Unreadable
 from backdrop_cli.options import CliContext
 from backdrop_cli.photos import Photo, digests
-from backdrop_cli.preparing import Plan, Unreadable, prepared
+from backdrop_cli.preparing import Plan, prepared
 from backdrop_cli.progress import bar, no_step, side_by_side
 from backdrop_cli.submission import Submitted, looked
 

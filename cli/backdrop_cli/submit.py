@@ -13,12 +13,12 @@ from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.finding import find, with_plans
 from backdrop_cli.follow import below, fetch, follow
 from backdrop_cli.forecast import PaceNow, in_words, offer
+from backdrop_cli.headers import MAX_SIDE
 from backdrop_cli.manifest import read_manifest
 from backdrop_cli.mistakes import MOST_NAMED, mistakes_in, refuse
 from backdrop_cli.options import CliContext, common, examples, spending
 from backdrop_cli.page import counted
 from backdrop_cli.pixels import without_remarks
-from backdrop_cli.preparing import MAX_SIDE
 from backdrop_cli.progress import bar, side_by_side
 from backdrop_cli.sending import send
 from backdrop_cli.submission import Submitted, looked, with_records

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from backdrop_cli.failures import advice
 from backdrop_cli.finding import Found
+from backdrop_cli.headers import counted_reasons
 from backdrop_cli.mistakes import MOST_NAMED
 from backdrop_cli.options import CliContext
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.photos import Photo
-from backdrop_cli.preparing import counted_reasons
 from backdrop_cli.submission import REPLACED, Submitted
 from backdrop_cli.uploads import Stage
 
@@ -63,7 +63,7 @@ def report(setting: CliContext, submitted: list[Submitted], found: Found, out: P
     were_there = sum(each.job is not None and not each.is_new for each in submitted)
     lines = [f"{counted(uploaded, 'photo')} submitted, {were_there} were there."]
     if plans:
-        lines.append(f"{len(plans)} of {uploaded} prepared: {counted_reasons(plans)}.")
+        lines.append(f"{len(plans)} of {uploaded} prepared: {counted_reasons(plan.reasons for plan in plans)}.")
     if waited:
         lines.append(f"{counted(len(results), 'result')} {f'in {out}' if out else 'beside the photos'}.")
         lines.append(f"Bought: {dollars(bought)}.")

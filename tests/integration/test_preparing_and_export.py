@@ -162,6 +162,28 @@ def test_it_says_so_before_it_replaces_another_object(run: Run, world: Harness, 
     assert "to be replaced" not in run("submit", "red.jpg", "--prompt", "snow", "--again")[1]
 
 
+def test_a_quote_counts_the_photos_in_the_bucket_that_would_profit_from_preparing(
+    run: Run, world: Harness, folder: Path
+) -> None:
+    for path in folder.iterdir():
+        world.put(f"photos/{path.name}", path.read_bytes(), prompt="snow")
+    world.put("photos/large.jpg", encoded(mug((5000, 40)), "JPEG") + bytes(100_000), prompt="snow")
+    world.put("photos/turned without a prompt.jpg", turned(3))
+
+    found, _ = run("quote")
+    assert found["to_prepare"] == 9
+    assert found["to_prepare_by_reason"] == {
+        "turned upright": 2,
+        "HEIC": 2,
+        "TIFF": 1,
+        "16 bit": 1,
+        "CMYK": 1,
+        "GIF": 1,
+        "made smaller": 1,
+    }
+    assert found["invalid_by_reason"]["unsupported_media_type"] == 6
+
+
 def upload(world: Harness, key: str, **options: str) -> None:
     world.upload(key, encoded(mug(), "JPEG"), prompt="snow", **options)
 

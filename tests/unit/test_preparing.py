@@ -12,12 +12,13 @@ import pytest
 from PIL import Image, ImageCms
 
 from backdrop_cli.finding import find, with_plans
+from backdrop_cli.headers import START_BYTES, Unreadable, counted_reasons, is_picture, reasons_in
 from backdrop_cli.mistakes import doubled, refuse
 from backdrop_cli.page import Image as Shown
 from backdrop_cli.page import embedded
 from backdrop_cli.photos import key_below
 from backdrop_cli.pixels import Room
-from backdrop_cli.preparing import Unreadable, counted_reasons, is_picture, plan, prepared, renamed
+from backdrop_cli.preparing import plan, prepared, renamed
 from tests.pictures import bomb, encoded, exif, grey16, heic, ink_profile, mug, opened, png, turned
 
 RED, BLUE, GREY = (0xE0, 0x10, 0x10), (0x10, 0x10, 0xE0), (0xF3, 0xF3, 0xF1)
@@ -250,12 +251,34 @@ def test_key_gets_the_extension_of_what_the_photo_has_become(name: str, extensio
     assert renamed(name, extension) == expected
 
 
+@pytest.mark.parametrize(
+    ("data", "reasons"),
+    [
+        (turned(6, comment=b"x" * 60_000), ("turned upright",)),
+        (turned(6, "PNG"), ("turned upright",)),
+        (encoded(mug((5000, 40)), "PNG", compress_level=0), ("made smaller",)),
+        (encoded(mug((1200, 900)), "TIFF"), ("TIFF",)),
+        (heic(mug((1200, 900))), ("HEIC",)),
+        (encoded(mug(), "AVIF"), ("AVIF",)),
+        (encoded(mug(), "BMP"), ("BMP",)),
+        (encoded(mug(), "JPEG"), ()),
+        (encoded(mug(), "WEBP"), ()),
+        (b"no picture", ()),
+        (b"", ()),
+    ],
+)
+def test_the_first_bytes_tell_what_would_have_to_be_done(data: bytes, reasons: tuple[str, ...]) -> None:
+    """As far as they go: no pixel is decoded, and a photo in the bucket is not read as a whole."""
+    assert reasons_in(data[:START_BYTES], len(data)) == reasons
+    assert reasons_in(data[:START_BYTES], 26 * 2**20) == (*reasons, "above 25 MiB")
+
+
 def test_what_was_done_is_counted(path: Path) -> None:
     plans = []
     for data in (turned(3), turned(6), heic()):
         path.write_bytes(data)
         plans.append(plan(path))
-    assert counted_reasons(filter(None, plans)) == "2 turned upright, 1 HEIC"
+    assert counted_reasons(each.reasons for each in plans if each) == "2 turned upright, 1 HEIC"
 
 
 def test_two_photos_for_one_key_are_refused_after_their_extensions_were_replaced(tmp_path: Path) -> None:
