@@ -24,6 +24,7 @@ from backdrop.settings import Settings
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext
+from tests.integration import in_process
 from tests.integration.harness import INPUT, KEY_PARAMETER, OUTPUT, TABLE, Harness, MovedClock
 from tools.stand_in_gateway.server import GatewayControl, running_gateway
 
@@ -55,7 +56,10 @@ def aws() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    endpoint_url = f"http://{host}:{port}"
+    # Clients hand their requests to moto in place; the port is for links, which the gateway follows.
+    in_process.serve(endpoint_url, server._server.app)  # type: ignore[union-attr]
+    yield endpoint_url
     server.stop()
 
 
@@ -69,7 +73,7 @@ class SharedSession:
 
     def client(self, service: str, config: Config) -> Any:
         if service not in self._clients:
-            self._clients[service] = _SESSION.client(service, config=config)  # type: ignore[call-overload]
+            self._clients[service] = in_process.connected(_SESSION.client(service, config=config))  # type: ignore[call-overload]
         return self._clients[service]
 
 

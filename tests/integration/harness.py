@@ -25,6 +25,7 @@ from backdrop.clock import Clock
 from backdrop.job import Job
 from backdrop.services import Services
 from backdrop.upload import Record
+from tests.integration import in_process
 from tools.stand_in_gateway.server import GatewayControl
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,9 @@ class MovedClock(Clock):
 @cache
 def clients(endpoint_url: str) -> Any:
     """The tests' own clients; making one takes longer than most tests."""
-    return [boto3.client(name, endpoint_url=endpoint_url) for name in ("s3", "sqs", "dynamodb", "ssm")]
+    return [
+        in_process.connected(boto3.client(name, endpoint_url=endpoint_url)) for name in ("s3", "sqs", "dynamodb", "ssm")
+    ]
 
 
 @dataclass
@@ -236,10 +239,14 @@ class Harness:
     def outputs(self) -> dict[str, dict[str, Any]]:
         """Stored results by key, each with Body, ContentType and Metadata."""
         found = {}
-        for entry in self.s3.list_objects_v2(Bucket=OUTPUT).get("Contents", []):
-            answer = self.s3.get_object(Bucket=OUTPUT, Key=entry["Key"])
-            found[entry["Key"]] = {**answer, "Body": answer["Body"].read()}
+        for key in self.output_keys():
+            answer = self.s3.get_object(Bucket=OUTPUT, Key=key)
+            found[key] = {**answer, "Body": answer["Body"].read()}
         return found
+
+    def output_keys(self) -> list[str]:
+        """The keys of stored results."""
+        return [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=OUTPUT).get("Contents", [])]
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """What is in DeadLetterQueue; they stay there."""

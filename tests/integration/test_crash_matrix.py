@@ -131,7 +131,7 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
         effects.kill_before = effects.kill_after = -1
         world.send(event)  # a duplicate on top
         world.drain(seconds=4 * 3600)
-        stored = f"{key}.png" in world.outputs()
+        stored = f"{key}.png" in world.output_keys()
         lettered = [letter for letter in world.dead_letters() if letter["job"]["key"] == key]
         charges = [charge for charge in world.gateway.charges() if charge["prompt"] == f"background {number}"]
         at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
@@ -194,7 +194,7 @@ def test_ended_at_every_effect_what_was_charged_before_is_not_paid_again(
         world.drain(seconds=4 * 3600)
         at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
         assert [charge["prompt"] for charge in world.gateway.charges()].count(key) == 1, f"paid twice: {at}"
-        assert f"{key}.png" in world.outputs(), f"lost: {at}"
+        assert f"{key}.png" in world.output_keys(), f"lost: {at}"
         assert (world.waiting(), world.dead_letters()) == ([], []), at
         return len(seen)
 
