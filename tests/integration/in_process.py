@@ -80,4 +80,6 @@ def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
         "CONTENT_LENGTH": str(len(data)),
     }
     content, status, answered = run_wsgi_app(app, environ, buffered=True)
-    return AWSResponse(request.url, int(status.split()[0]), HTTPHeaders.from_dict(dict(answered.items())), _Body(b"".join(content)))
+    return AWSResponse(
+        request.url, int(status.split()[0]), HTTPHeaders.from_dict(dict(answered.items())), _Body(b"".join(content))
+    )

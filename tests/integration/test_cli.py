@@ -270,7 +270,7 @@ def test_photos_of_long_ago_are_not_promised_by_status(run: Run, world: Harness,
 
 
 def test_status_of_a_folder_knows_of_the_line_before_it(run: Run, world: Harness, photo: bytes) -> None:
-    world.app.pace.acquire(0, 0.0)  # an hour of others:
+    world.app.rate_limiter.acquire(0, 0.0)  # an hour of others:
     world.dynamodb.update_item(
         TableName="backdrop-ledger",
         Key={"id": {"S": "pace"}},

@@ -100,7 +100,7 @@ def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_li
     environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
-    client = world.app.pace._item._client
+    client = world.app.rate_limiter._item._client
     real, left = client.update_item, [1]
 
     def update_item(**arguments: Any) -> Any:
@@ -140,7 +140,7 @@ def test_a_crash_between_giving_back_and_writing_it_down_does_not_lift_the_limit
     environment: pytest.MonkeyPatch, world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
-    pace = world.app.pace
+    pace = world.app.rate_limiter
     real = pace.refund
 
     def killed(slot: Any) -> None:
@@ -183,7 +183,7 @@ def test_a_rate_limit_postpones_calls_whose_slot_is_a_second_away(world: Harness
 def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
     world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment_pace = world.app.pace
+    environment_pace = world.app.rate_limiter
     job = world.put("a.jpg", photo, prompt="wood")
     # Its turn has come, behind it stands an hour of others.
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
@@ -561,7 +561,7 @@ def test_a_pace_item_that_hiccups_after_a_payment_does_not_lose_inline_images(
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.settings(answer="b64_json")
-    pace = world.app.pace
+    pace = world.app.rate_limiter
     real = pace.breaker.succeeded
 
     def hiccup(slot: Any) -> None:
@@ -580,7 +580,7 @@ def test_a_pace_item_that_hiccups_after_a_503_does_not_make_the_outcome_unknown(
 ) -> None:
     environment.setenv("ON_UNKNOWN_OUTCOME", "park")
     world.gateway.faults([{"kind": "status", "status": 503}])
-    pace = world.app.pace
+    pace = world.app.rate_limiter
     real = pace.breaker.failed
 
     def hiccup(*_: Any, **__: Any) -> bool:
@@ -623,7 +623,7 @@ def test_a_calling_write_whose_answer_got_lost_does_not_lift_the_days_limit(
 def test_a_retry_does_not_go_to_the_end_of_a_line_of_hours(world: Harness, photo: bytes) -> None:
     """An upload that had its turn and got a 503 or no answer: its image link lives an hour, the line takes two."""
     world.gateway.faults([{"kind": "drop_after_charge"}])
-    pace = world.app.pace
+    pace = world.app.rate_limiter
     job = world.put("a.jpg", photo, prompt="wood")
     record = world.app.ledger.claim(job, "an earlier look", 0.0)
     world.app.ledger.release(record, replace(record, queue_position=world.now()), 0.0)

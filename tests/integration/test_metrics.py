@@ -132,7 +132,7 @@ def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
     assert told.names() == set()
 
     world.advance(200)  # the dead worker's lease
-    world.app.pace.back_off(120)
+    world.app.rate_limiter.back_off(120)
     world.drain()
 
     assert told.values("Postponed", Reason="slot") == [1]

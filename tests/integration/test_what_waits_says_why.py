@@ -136,11 +136,11 @@ def test_when_calls_get_through_again_nothing_is_said_of_the_failures(run: Run, 
 
 def test_a_success_that_left_before_the_first_failure_does_not_hide_it(run: Run, world: Harness, photo: bytes) -> None:
     app = world.app
-    early = app.pace.acquire(1, 0.0)
+    early = app.rate_limiter.acquire(1, 0.0)
     world.advance(5)
     answered(world, 503, "capacity_exceeded", times=1)
     world.upload("a.jpg", photo, prompt="wood")
-    app.pace.breaker.succeeded(early)
+    app.rate_limiter.breaker.succeeded(early)
 
     assert run("status")["last_failure"] == "503 capacity_exceeded"
 

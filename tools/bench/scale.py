@@ -145,11 +145,11 @@ class Play:
             result_storage=ResultStorage(self.s3, "out"),
             prompts=FolderPrompts(storage, self.clock),
             ledger=Ledger(self.dynamodb, "ledger", self.clock),
-            pace=RateLimiter(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
+            rate_limiter=RateLimiter(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
             gateway=self.gateway,
             results=SimulatedResults(self.time),  # type: ignore[arg-type]
             queues=Queues(self.sqs, "retry", "dead-letters"),
-            announcer=EventPublisher(self.events),
+            events=EventPublisher(self.events),
             metrics=Counting(self.bill),
         )
 

@@ -71,13 +71,13 @@ def get_services() -> Services:
         result_storage=ResultStorage(s3, settings.output_bucket),
         prompts=FolderPrompts(storage, clock),
         ledger=Ledger(dynamodb, settings.ledger_table, clock),
-        pace=RateLimiter(
+        rate_limiter=RateLimiter(
             dynamodb, settings.ledger_table, clock, settings.requests_per_minute, settings.daily_image_limit
         ),
         gateway=Gateway(settings, _api_key(SSMProvider(boto3_client=session.client("ssm", config=config)), settings)),
         results=Results(settings.gateway_base_url),
         queues=Queues(session.client("sqs", config=config), settings.retry_queue_url, settings.dead_letter_queue_url),
-        announcer=EventPublisher(session.client("events", config=config)),
+        events=EventPublisher(session.client("events", config=config)),
         metrics=Metrics(settings.stack),
     )
 

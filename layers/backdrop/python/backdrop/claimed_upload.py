@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -43,33 +42,33 @@ def best_effort(what: str) -> Iterator[None]:
 class ClaimedUpload:
     """`record` is what the ledger holds; the invocation is over at `ends_at`, in epoch seconds."""
 
-    def __init__(self, job: Job, app: Services, record: Record, ends_at: float) -> None:
+    def __init__(self, job: Job, services: Services, record: Record, ends_at: float) -> None:
         self.job = job
-        self.app = app
+        self.services = services
         self.record = record
         self.ends_at = ends_at
-        self.unused: Slot | None = None
+        self.uncharged_slot: Slot | None = None
         """A slot whose images were not charged; given back once the ledger says so."""
 
     def save(self, after: Record) -> None:
         """Write what the record is from here on."""
-        self.record = self.app.ledger.write(self.record, after)
+        self.record = self.services.ledger.write(self.record, after)
 
-    def wait(self, wait: Postponed, after: Record | None = None) -> NoReturn:
-        """Write `after`, leave the upload until it is due, and raise `wait`."""
+    def postponed(self, wait: Postponed, after: Record | None = None) -> Postponed:
+        """`wait`, to be raised, after `after` is written and the upload released until it is due."""
         self.release(wait.due_at, after or self.record)
-        self.tell_wait()
-        raise wait
+        self.report_wait()
+        return wait
 
-    def tell_wait(self) -> None:
-        """Tell how long the upload has been waiting."""
-        now = self.app.clock.now()
+    def report_wait(self) -> None:
+        """Measure how long the upload has been waiting."""
+        now = self.services.clock.now()
         paid_seconds = now - self.record.paid_at if self.record.paid_at else 0.0
-        self.app.metrics.waiting(now - self.record.created_at, paid_seconds)
+        self.services.metrics.waiting(now - self.record.created_at, paid_seconds)
 
     def release(self, due_at: float, after: Record) -> None:
         """Write `after` and release the upload until `due_at`."""
-        self.record = self.app.ledger.release(self.record, after, due_at)
+        self.record = self.services.ledger.release(self.record, after, due_at)
         self._give_back()
 
     def paid(self, purchase: Purchase) -> None:
@@ -80,16 +79,16 @@ class ClaimedUpload:
         was_paid = bool(self.record.paid_at)
         handed = False
         try:
-            self.record = self.app.ledger.paid(self.record, purchase)
+            self.record = self.services.ledger.paid(self.record, purchase)
         except (BotoCoreError, ClientError) as error:
             if purchase.inline:
                 raise
             logger.error("PAID could not be written; a message keeps the purchase", error=type(error).__name__)
-            self.app.queues.retry(self.job, UNRECORDED_SECONDS, purchase)
+            self.services.queues.retry(self.job, UNRECORDED_SECONDS, purchase)
             handed = True
         logger.info("paid", images=self.record.images, usd=purchase.cost_usd, request_id=purchase.request_id)
         if not was_paid:
-            self.app.metrics.bought(self.record.images, purchase.cost_usd)
+            self.services.metrics.bought(self.record.images, purchase.cost_usd)
         if handed:
             raise HandedOff
 
@@ -103,7 +102,7 @@ class ClaimedUpload:
 
         The lease stays until the dead letter is in its queue, so that a duplicate doesn't send a second one.
         """
-        record = (after or self.record).rejected(rejected, self.app.clock.now())
+        record = (after or self.record).rejected(rejected, self.services.clock.now())
         try:
             self.save(record)
         except (BotoCoreError, ClientError):
@@ -114,10 +113,10 @@ class ClaimedUpload:
     @property
     def may_replay(self) -> bool:
         """Whether a call of unknown outcome may be sent again."""
-        return self.record.unanswered <= self.app.settings.replays_allowed
+        return self.record.unanswered <= self.services.settings.replays_allowed
 
     def _give_back(self) -> None:
-        if self.unused:
-            slot, self.unused = self.unused, None
+        if self.uncharged_slot:
+            slot, self.uncharged_slot = self.uncharged_slot, None
             with best_effort("give back the day's images"):
-                self.app.pace.refund(slot)
+                self.services.rate_limiter.refund(slot)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any, NoReturn
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -27,12 +27,12 @@ class _Overtaken(Exception):
     """The result of a newer upload is stored already."""
 
 
-def store(attempt: ClaimedUpload, inline: tuple[bytes, ...]) -> Record:
+def store(claimed: ClaimedUpload, inline: tuple[bytes, ...]) -> Record:
     """Store what was bought, from `inline` or from its links; the finished record.
 
     Of an answer that held both, `inline` is empty where the ledger has a link.
     """
-    app, record = attempt.app, attempt.record
+    services, record = claimed.services, claimed.record
     found = [data or link for data, link in zip_longest(inline, record.links, fillvalue="")]
     images: list[str | bytes] = found[: record.images]
     if not images:
@@ -48,24 +48,24 @@ def store(attempt: ClaimedUpload, inline: tuple[bytes, ...]) -> Record:
         image = images[index]
         if isinstance(image, str) and not _is_missing(inline, outputs):
             # The ledger has all that is left, and the call need not be repeated for it.
-            attempt.record = replace(attempt.record, answered_inline=False)
+            claimed.record = replace(claimed.record, answered_inline=False)
         try:
-            outputs[index] = _store_one(attempt, index + 1, image, left)
+            outputs[index] = _store_one(claimed, index + 1, image, left)
         except ResultError as error:
             errors.append(error)  # the others may still be there
         except _Overtaken:
             logger.info("a newer upload of the same key has its result stored already", key=record.key)
-            return attempt.done()
-        attempt.record = replace(attempt.record, outputs=tuple(outputs))
+            return claimed.done()
+        claimed.record = replace(claimed.record, outputs=tuple(outputs))
     if errors:
         # A dead link is told within minutes, also when another one may work later.
         worst = next((error for error in errors if isinstance(error, ResultUnusable)), errors[0])
-        _failed(attempt, worst, may_be_fetched_again=not _is_missing(inline, outputs))
+        raise _after_failure(claimed, worst, may_be_fetched_again=not _is_missing(inline, outputs))
     if len(images) < record.images:
         message = f"{len(images)} of {record.images} images came and are stored"
         raise PermanentFailure(FailureCode.NO_IMAGE_RETURNED, message, 200)
-    app.announcer.replaced(attempt.record, app.clock.now() - record.created_at)
-    return attempt.done()
+    services.events.replaced(claimed.record, services.clock.now() - record.created_at)
+    return claimed.done()
 
 
 def _is_missing(inline: tuple[bytes, ...], outputs: list[dict[str, Any] | None]) -> bool:
@@ -73,43 +73,45 @@ def _is_missing(inline: tuple[bytes, ...], outputs: list[dict[str, Any] | None])
     return any(data and not output for data, output in zip(inline, outputs, strict=False))
 
 
-def _store_one(attempt: ClaimedUpload, index: int, image: str | bytes, left: int) -> dict[str, Any]:
-    app = attempt.app
-    data = image if isinstance(image, bytes) else _fetch(attempt, image, left)
+def _store_one(claimed: ClaimedUpload, index: int, image: str | bytes, left: int) -> dict[str, Any]:
+    services = claimed.services
+    data = image if isinstance(image, bytes) else _fetch(claimed, image, left)
     kind = checked(data)
     while True:
         try:
-            stored = app.result_storage.store(attempt.record, index, data, kind, app.ledger.reconsider)
+            stored = services.result_storage.store(claimed.record, index, data, kind, services.ledger.reconsider)
         except (BotoCoreError, ClientError) as error:
             # A link can be followed again later; inline images are here and nowhere else.
-            pause_ends = app.clock.now() + INLINE_STORE_SECONDS
-            if isinstance(image, str) or pause_ends > attempt.ends_at - STORING_SECONDS:
+            pause_ends = services.clock.now() + INLINE_STORE_SECONDS
+            if isinstance(image, str) or pause_ends > claimed.ends_at - STORING_SECONDS:
                 raise
-            logger.warning("paid, but not stored yet", key=attempt.record.key, error=type(error).__name__)
-            app.clock.sleep_until(pause_ends)
+            logger.warning("paid, but not stored yet", key=claimed.record.key, error=type(error).__name__)
+            services.clock.sleep_until(pause_ends)
             continue
         if stored is None:
             raise _Overtaken
-        app.metrics.stored()
+        services.metrics.stored()
         return stored
 
 
-def _fetch(attempt: ClaimedUpload, link: str, left: int) -> bytes:
+def _fetch(claimed: ClaimedUpload, link: str, left: int) -> bytes:
     """`left` images, this one included, share the rest of the invocation: a slow one must not starve the others."""
-    seconds = min(FETCH_SECONDS, (attempt.ends_at - attempt.app.clock.now() - STORING_SECONDS / 2) / left)
+    seconds = min(FETCH_SECONDS, (claimed.ends_at - claimed.services.clock.now() - STORING_SECONDS / 2) / left)
     if seconds < STORING_SECONDS / 2:
         raise ResultUnreachable("too little time is left in this invocation")
-    return attempt.app.results.fetch(link, seconds)
+    return claimed.services.results.fetch(link, seconds)
 
 
-def _failed(attempt: ClaimedUpload, error: ResultError, may_be_fetched_again: bool) -> NoReturn:
-    logger.warning("paid, but not stored yet", key=attempt.record.key, why=str(error))
-    now = attempt.app.clock.now()
-    age = now - attempt.record.paid_at
+def _after_failure(
+    claimed: ClaimedUpload, error: ResultError, may_be_fetched_again: bool
+) -> Postponed | PermanentFailure:
+    logger.warning("paid, but not stored yet", key=claimed.record.key, why=str(error))
+    now = claimed.services.clock.now()
+    age = now - claimed.record.paid_at
     is_unusable = isinstance(error, ResultUnusable)
-    failures = attempt.record.link_failures + is_unusable
+    failures = claimed.record.link_failures + is_unusable
     if not may_be_fetched_again or age > LINK_LIFE_SECONDS or failures >= LINK_TRIES:
-        raise PermanentFailure(FailureCode.RESULT_UNAVAILABLE, str(error))
+        return PermanentFailure(FailureCode.RESULT_UNAVAILABLE, str(error))
     seconds = LINK_TRIES_APART_SECONDS if is_unusable else backoff(0, *RESULT_RETRY_SECONDS) + age / 2
     wait = Postponed(str(error), now + min(seconds, MAX_RESULT_WAIT_SECONDS))
-    attempt.wait(wait, replace(attempt.record, link_failures=failures))
+    return claimed.postponed(wait, replace(claimed.record, link_failures=failures))

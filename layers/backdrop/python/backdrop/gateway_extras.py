@@ -21,7 +21,9 @@ _OUR_HEADERS = re.compile(r"authorization|idempotency-key|host|content-.*|transf
 def checked_path(text: str) -> str:
     """GatewayPath: empty, or an absolute path. Raises NotConfigured."""
     if text and (not _PATH.fullmatch(text) or not {".", ".."}.isdisjoint(text.split("/"))):
-        _refuse("GatewayPath (GATEWAY_PATH)", "must be a path that begins with /, as in /images, without ? and #")
+        raise _refusal(
+            "GatewayPath (GATEWAY_PATH)", "must be a path that begins with /, as in /images, without ? and #"
+        )
     return text
 
 
@@ -31,12 +33,12 @@ def checked_fields(text: str, is_upload: bool) -> dict[str, Any]:
     fields = _object(name, text, MAX_FIELDS_CHARACTERS)
     photo = "image" if is_upload else "image_url"
     if photo in fields and is_upload:
-        _refuse(name, "sets image, which is the photo itself in a file upload")
+        raise _refusal(name, "sets image, which is the photo itself in a file upload")
     if photo in fields and not _has_image(fields):
-        _refuse(name, f"takes the place of image_url and has no {IMAGE}, so calls would buy images of no photo")
+        raise _refusal(name, f"takes the place of image_url and has no {IMAGE}, so calls would buy images of no photo")
     n = fields.get("n")
     if n is not None and (type(n) is not int or not 1 <= n <= MAX_IMAGES):
-        _refuse(name, f"has an n that is neither null nor a whole number from 1 to {MAX_IMAGES}")
+        raise _refusal(name, f"has an n that is neither null nor a whole number from 1 to {MAX_IMAGES}")
     return fields
 
 
@@ -46,12 +48,12 @@ def checked_headers(text: str) -> dict[str, str]:
     headers = _object(name, text, MAX_HEADERS_CHARACTERS)
     for header, value in headers.items():
         if not _HEADER_NAME.fullmatch(header):
-            _refuse(name, f"has {header[:40]!r}, which is no name of a header")
+            raise _refusal(name, f"has {header[:40]!r}, which is no name of a header")
         if _OUR_HEADERS.fullmatch(header):
-            _refuse(name, f"sets {header}, which is Backdrop's own to set")
+            raise _refusal(name, f"sets {header}, which is Backdrop's own to set")
         is_plain = isinstance(value, str) and value.isascii() and value.isprintable()
         if not is_plain and (isinstance(value, bool) or not isinstance(value, int)):
-            _refuse(name, f"has a value for {header} that is no printable ASCII text")
+            raise _refusal(name, f"has a value for {header} that is no printable ASCII text")
     return {header: str(value).strip() for header, value in headers.items()}
 
 
@@ -84,15 +86,16 @@ def _has_image(value: Any) -> bool:
 
 def _object(name: str, text: str, most: int) -> dict[str, Any]:
     if len(text) > most:
-        _refuse(name, f"has {len(text)} characters; the most is {most}")
+        raise _refusal(name, f"has {len(text)} characters; the most is {most}")
     try:
         value = json.loads(text, parse_constant=_no_json)
         text.encode()
-        json.dumps(value, ensure_ascii=False).encode()  # what has half a character in it can't be sent in a form
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate can't be sent in a form
     except (ValueError, RecursionError):
-        _refuse(name, "is no JSON; the quotes may have got lost on their way through the shell (docs/gateways.md)")
+        why = "is no JSON; the quotes may have got lost on their way through the shell (docs/gateways.md)"
+        raise _refusal(name, why) from None
     if not isinstance(value, dict):
-        _refuse(name, "is JSON, but no object, as {} is")
+        raise _refusal(name, "is JSON, but no object, as {} is")
     return value
 
 
@@ -100,5 +103,5 @@ def _no_json(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _refuse(name: str, why: str) -> NoReturn:
-    raise NotConfigured(f"{name} {why}")
+def _refusal(name: str, why: str) -> NotConfigured:
+    return NotConfigured(f"{name} {why}")

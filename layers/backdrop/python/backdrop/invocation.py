@@ -21,21 +21,21 @@ def new_owner(context: LambdaContext) -> str:
     return f"{context.aws_request_id}/{uuid4().hex[:8]}"
 
 
-def ends_at(context: LambdaContext, app: Services) -> float:
+def ends_at(context: LambdaContext, services: Services) -> float:
     """When Lambda will end this invocation, in epoch seconds. A new worker sets its clock first."""
-    if not app.clock.is_set:
-        app.pace.look()
-    return app.clock.now() + context.get_remaining_time_in_millis() / 1000
+    if not services.clock.is_set:
+        services.rate_limiter.look()
+    return services.clock.now() + context.get_remaining_time_in_millis() / 1000
 
 
-def try_again_in(error: Exception, app: Services, tries: int) -> float:
+def try_again_in(error: Exception, services: Services, tries: int) -> float:
     """Tell an error that ended the work on a job; seconds until it should be tried again, after `tries` receives."""
     if is_throttled(error):
         logger.info("postponed", why=f"AWS asks for fewer requests: {in_short(error)}")
-        app.metrics.postponed(Throttled.reason)
+        services.metrics.postponed(Throttled.reason)
         return backoff(tries, *THROTTLED_SECONDS)
     logger.exception("unexpected; it is tried again", error=in_short(error))
-    app.metrics.unexpected()
+    services.metrics.unexpected()
     return backoff(tries, *UNEXPECTED_SECONDS)
 
 

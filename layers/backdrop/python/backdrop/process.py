@@ -36,13 +36,13 @@ class Outcome:
     outputs: tuple[dict[str, Any], ...] = ()
 
 
-def identified(job: Job, app: Services) -> Job:
+def identified(job: Job, services: Services) -> Job:
     """The job as it has to come back, should it: about this very upload, whatever becomes of its object."""
     logger.set_correlation_id(job.id)
-    return app.storage.resolve(job)
+    return services.storage.resolve(job)
 
 
-def run(job: Job, app: Services, owner: str, ends_at: float) -> Outcome:
+def run(job: Job, services: Services, owner: str, ends_at: float) -> Outcome:
     """Process one job as far as it goes now; one that can't succeed is dead-lettered.
 
     `owner` is unique to this job in this invocation, which is over at `ends_at` (epoch seconds) at the latest.
@@ -55,127 +55,131 @@ def run(job: Job, app: Services, owner: str, ends_at: float) -> Outcome:
     try:
         if not job.is_identified:
             raise Superseded("the object is gone")
-        record = _process(job, app, owner, ends_at)
+        record = _process(job, services, owner, ends_at)
     except Postponed as wait:
-        logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - app.clock.now(), 1))
-        app.metrics.postponed(wait.reason)
+        logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - services.clock.now(), 1))
+        services.metrics.postponed(wait.reason)
         return Outcome(job, "WAITING", wait.due_at)
     except EncodedKey as other:
         logger.info("there is no such key; going on with it decoded", key=job.key)
-        return run(other.job, app, owner, ends_at)
+        return run(other.job, services, owner, ends_at)
     except Superseded as reason:
         logger.info("superseded", key=job.key, why=str(reason))
         return Outcome(job, State.SUPERSEDED)
     except HandedOff:
         return Outcome(job, "WAITING")
     if record.state is State.REJECTED and not record.dead_lettered:
-        if record.owner != owner and record.lease_until > app.clock.now():
+        if record.owner != owner and record.lease_until > services.clock.now():
             return Outcome(job, "WAITING", record.lease_until)  # another worker is sending the dead letter
-        _dead_letter(record, app)
+        _dead_letter(record, services)
     logger.info("finished", key=job.key, state=record.state, attempts=record.calls_sent, usd=record.cost_usd)
     return Outcome(job, record.state, outputs=record.stored)
 
 
-def dead_letter_malformed(malformed: Malformed, app: Services) -> None:
+def dead_letter_malformed(malformed: Malformed, services: Services) -> None:
     """Dead-letter what is no upload."""
     logger.error("malformed message", why=malformed.message)
-    reason = app.queues.dead_letter_malformed(malformed, iso_time(app.clock.now()))
-    app.metrics.dead_lettered(reason["code"])
-    app.announcer.failed(None, reason)
+    reason = services.queues.dead_letter_malformed(malformed, iso_time(services.clock.now()))
+    services.metrics.dead_lettered(reason["code"])
+    services.events.failed(None, reason)
 
 
-def _dead_letter(record: Record, app: Services) -> None:
+def _dead_letter(record: Record, services: Services) -> None:
     job = Job(record.bucket, record.key, record.version_id, record.etag, modified=record.modified)
     reason, failed_at = record.reason or {}, record.failed_at or ""
-    app.queues.dead_letter(job, reason, failed_at, record.history)
+    services.queues.dead_letter(job, reason, failed_at, record.history)
     logger.error("dead-lettered", key=job.key, reason=reason)
-    app.metrics.dead_lettered(reason["code"])
-    app.announcer.failed(record, reason)
-    app.ledger.mark_dead_lettered(record.id, failed_at)
+    services.metrics.dead_lettered(reason["code"])
+    services.events.failed(record, reason)
+    services.ledger.mark_dead_lettered(record.id, failed_at)
 
 
-def _process(job: Job, app: Services, owner: str, ends_at: float) -> Record:
+def _process(job: Job, services: Services, owner: str, ends_at: float) -> Record:
     if job.purchase:
-        _record_travelled_purchase(job, job.purchase, app)
-    lease_seconds = ends_at - app.clock.now()
-    record = app.ledger.claim(job, owner, lease_seconds)
+        _record_travelled_purchase(job, job.purchase, services)
+    lease_seconds = ends_at - services.clock.now()
+    record = services.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
         # Whoever moved it back asked for one replay, also under `park`.
-        record = app.ledger.reopen(record, owner, lease_seconds, may_be_unanswered=app.settings.replays_allowed)
+        record = services.ledger.reopen(
+            record, owner, lease_seconds, may_be_unanswered=services.settings.replays_allowed
+        )
     if record.is_finished:
         return record
-    attempt = ClaimedUpload(job, app, record, ends_at)
+    claimed = ClaimedUpload(job, services, record, ends_at)
     try:
         try:
-            return _go_on(attempt)
+            return _go_on(claimed)
         except Superseded:
-            attempt.release(0.0, attempt.record.superseded())
+            claimed.release(0.0, claimed.record.superseded())
             raise
         except Unchanged as unchanged:
-            return _unchanged(attempt, unchanged)
+            return _unchanged(claimed, unchanged)
         except Unreadable as unreadable:
-            now = app.clock.now()
+            now = services.clock.now()
             if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
-                attempt.wait(Postponed(str(unreadable), now + KEY_RETRY_SECONDS))
-            return attempt.reject(unreadable)
+                raise claimed.postponed(Postponed(str(unreadable), now + KEY_RETRY_SECONDS)) from None
+            return claimed.reject(unreadable)
         except FailedForGood as failed:
-            return attempt.reject(failed.rejected, failed.record)
+            return claimed.reject(failed.rejected, failed.record)
         except PermanentFailure as rejected:
-            return attempt.reject(rejected)
+            return claimed.reject(rejected)
     except (Postponed, Superseded, HandedOff):
         raise
     except Exception as error:
-        _interrupted(attempt, error)
+        _interrupted(claimed, error)
         raise
 
 
-def _unchanged(attempt: ClaimedUpload, found: Unchanged) -> Record:
+def _unchanged(claimed: ClaimedUpload, found: Unchanged) -> Record:
     """End an upload whose result is there, and look again: each side of a race writes first, then looks."""
-    attempt.release(0.0, attempt.record.unchanged(found.results))
+    claimed.release(0.0, claimed.record.unchanged(found.results))
     n, again = len(found.results.outputs), ""
-    if not attempt.app.result_storage.current_results(attempt.job.key, n, found.fingerprint, again):
+    if not claimed.services.result_storage.current_results(claimed.job.key, n, found.fingerprint, again):
         # Another upload's result came between the look and the write; `ResultStorage.store` tells of the reverse.
-        wait = Postponed("the key's result was replaced meanwhile", attempt.app.clock.now())
-        attempt.wait(wait, attempt.record.reconsidered())
-    return attempt.record
+        wait = Postponed("the key's result was replaced meanwhile", claimed.services.clock.now())
+        raise claimed.postponed(wait, claimed.record.reconsidered())
+    return claimed.record
 
 
-def _interrupted(attempt: ClaimedUpload, error: Exception) -> None:
+def _interrupted(claimed: ClaimedUpload, error: Exception) -> None:
     """Leave the upload as far as it came, and write down what is in its way: it may be there for long.
 
     CALLING stays CALLING, so nothing is forgotten. Without this the next try would wait for the lease.
     """
-    now, record = attempt.app.clock.now(), attempt.record
+    now, record = claimed.services.clock.now(), claimed.record
     if not is_throttled(error):
         record = record.noted_once(now, f"interrupted: {in_short(error)}")
-    attempt.tell_wait()
+    claimed.report_wait()
     with best_effort("give back the lease"):
-        attempt.release(now, record)
+        claimed.release(now, record)
 
 
-def _record_travelled_purchase(job: Job, purchase: Purchase, app: Services) -> None:
+def _record_travelled_purchase(job: Job, purchase: Purchase, services: Services) -> None:
     """Write PAID from a message that kept it while the ledger was down; the lease of that time means nothing now."""
-    record = app.ledger.read(job.id)
+    record = services.ledger.read(job.id)
     if record and record.idempotency_key == purchase.idempotency_key and record.state not in (State.PAID, State.DONE):
-        app.ledger.paid(record, purchase, lease_until=0.0)
+        services.ledger.paid(record, purchase, lease_until=0.0)
 
 
-def _go_on(attempt: ClaimedUpload) -> Record:
+def _go_on(claimed: ClaimedUpload) -> Record:
     """From where the upload stands to DONE."""
-    record = attempt.record
+    record = claimed.record
     if record.state is State.PAID and record.answered_inline:
         # The images were in an answer that a crash or S3 has swallowed; only the same call brings them again.
-        is_fresh = attempt.app.clock.now() - record.paid_at < LINK_LIFE_SECONDS
-        may_ask = is_fresh and record.calls_sent < attempt.app.settings.max_attempts
-        attempt.save(record.with_lost_images(unanswered=1 if may_ask else 1 + attempt.app.settings.replays_allowed))
+        is_fresh = claimed.services.clock.now() - record.paid_at < LINK_LIFE_SECONDS
+        may_ask = is_fresh and record.calls_sent < claimed.services.settings.max_attempts
+        claimed.save(
+            record.with_lost_images(unanswered=1 if may_ask else 1 + claimed.services.settings.replays_allowed)
+        )
     if record.state is State.SUPERSEDED and record.call:
-        attempt.save(record.current_again())  # its call may have been charged
+        claimed.save(record.current_again())  # its call may have been charged
     if record.state is State.CALLING:
-        attempt.app.metrics.outcome_unknown()  # a worker died, or could not write what it knew
-        attempt.save(record.with_unanswered_call())  # told once, however long it waits from here on
+        claimed.services.metrics.outcome_unknown()  # a worker died, or could not write what it knew
+        claimed.save(record.with_unanswered_call())  # told once, however long it waits from here on
     inline: tuple[bytes, ...] = ()
-    if attempt.record.state is State.UNKNOWN:
-        inline = replay(attempt)
-    elif attempt.record.state is not State.PAID:
-        inline = buy(attempt)
-    return store(attempt, inline)
+    if claimed.record.state is State.UNKNOWN:
+        inline = replay(claimed)
+    elif claimed.record.state is not State.PAID:
+        inline = buy(claimed)
+    return store(claimed, inline)

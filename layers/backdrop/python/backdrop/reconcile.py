@@ -34,21 +34,21 @@ class Reconciled:
     complete: bool = False
 
 
-def reconcile(app: Services, owner: str, ends_at: float) -> Reconciled:
+def reconcile(services: Services, owner: str, ends_at: float) -> Reconciled:
     """List the input bucket by pages until its end or shortly before `ends_at`; the next run goes on there."""
     seen = Reconciled()
     waiting = paid = 0.0
     try:
-        cursor = app.ledger.cursor()
-        while not seen.complete and app.clock.now() < ends_at - SAVING_SECONDS:
-            page, cursor = app.storage.list_uploads(app.settings.input_bucket, cursor)
-            now = app.clock.now()
+        cursor = services.ledger.cursor()
+        while not seen.complete and services.clock.now() < ends_at - SAVING_SECONDS:
+            page, cursor = services.storage.list_uploads(services.settings.input_bucket, cursor)
+            now = services.clock.now()
             recent = [
                 upload
                 for upload in page
                 if YOUNGEST_SECONDS <= now - upload.modified <= OLDEST_SECONDS and not upload.job.is_skipped
             ]
-            known = app.ledger.known([upload.job.id for upload in recent])
+            known = services.ledger.known([upload.job.id for upload in recent])
             for upload in recent:
                 record = known.get(upload.job.id)
                 # One that was replaced is listed when its successor was deleted: it is current again.
@@ -58,7 +58,7 @@ def reconcile(app: Services, owner: str, ends_at: float) -> Reconciled:
                 if record is not None and record.paid_at:
                     paid = max(paid, now - record.paid_at)
                 if record is None or record.is_stuck(now):
-                    enqueue(upload.job, app.queues, app.ledger, app.clock, owner)
+                    enqueue(upload.job, services.queues, services.ledger, services.clock, owner)
                     logger.warning(
                         "enqueued: its notification or message was lost",
                         key=upload.job.key,
@@ -68,13 +68,13 @@ def reconcile(app: Services, owner: str, ends_at: float) -> Reconciled:
             seen.listed += len(page)
             seen.recent += len(recent)
             seen.complete = cursor is None
-            app.ledger.save_cursor(cursor)
+            services.ledger.save_cursor(cursor)
     except (ClientError, Throttled) as error:
         if not isinstance(error, Throttled) and not is_throttled(error):
             raise
         logger.info("postponed to the next run", why=f"AWS asks for fewer requests: {in_short(error)}")
-        app.metrics.postponed(Throttled.reason)
-    app.metrics.waiting(waiting, paid)
+        services.metrics.postponed(Throttled.reason)
+    services.metrics.waiting(waiting, paid)
     logger.info("reconciled", listed=seen.listed, recent=seen.recent, enqueued=seen.enqueued, complete=seen.complete)
     return seen
 

@@ -26,9 +26,9 @@ class Services:
     result_storage: ResultStorage
     prompts: FolderPrompts
     ledger: Ledger
-    pace: RateLimiter
+    rate_limiter: RateLimiter
     gateway: Gateway
     results: Results
     queues: Queues
-    announcer: EventPublisher
+    events: EventPublisher
     metrics: Metrics
