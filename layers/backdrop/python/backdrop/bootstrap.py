@@ -90,7 +90,7 @@ def prepare(*, calls_gateway: bool = True) -> None:
     """
     with suppress(NotConfigured):
         services = get_services()
-        reads: list[Callable[[], object]] = [services.pace.look]
+        reads: list[Callable[[], object]] = [services.rate_limiter.look]
         if calls_gateway:
             reads.append(services.gateway.have_key)
         # Daemons: a worker that Lambda ends doesn't wait for them.
