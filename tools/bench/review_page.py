@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -51,8 +51,12 @@ _FRAMES = """async (seconds) => {
   });
   return frames.slice(1);
 }"""
-_PAINTS = """() => ({
-  paint: performance.getEntriesByName("first-contentful-paint")[0].startTime,
+_PAINTS = """async () => ({
+  paint: await new Promise((done) => {
+    new PerformanceObserver((list) => {
+      for (const each of list.getEntries()) if (each.name === "first-contentful-paint") done(each.startTime);
+    }).observe({ type: "paint", buffered: true });
+  }),
   ready: performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd,
 })"""
 _SHOWN = """() => [...document.images].filter((each) => {
@@ -143,6 +147,24 @@ def _renderer_mb(profile: str) -> float:
     return max((_resident_mb(pid) for pid in pids), default=0.0)
 
 
+def at_rest(deployment: Deployment, page: Page, seconds: float = 120.0) -> dict[str, Any]:
+    """Requests a minute of an open page while nothing happens, from one minute on."""
+    counts = {"dynamodb": 0, "s3": 0}
+
+    def count(service: str) -> Callable[..., None]:
+        def one(**_: object) -> None:
+            counts[service] += 1
+
+        return one
+
+    page.wait_for_timeout(60_000)
+    for service, client in (("dynamodb", deployment.dynamodb), ("s3", deployment.s3)):
+        client.meta.events.register("before-call", count(service))
+    page.wait_for_timeout(seconds * 1000)
+    minutes = seconds / 60
+    return {"ledger requests a minute": counts["dynamodb"] / minutes, "listings a minute": counts["s3"] / minutes}
+
+
 def _metric(session: CDPSession, name: str) -> float:
     metrics = session.send("Performance.getMetrics")["metrics"]
     return float(next(each["value"] for each in metrics if each["name"] == name))
@@ -180,8 +202,8 @@ def measured(page: Page, address: str, profile: str, what: str, pairs: int) -> d
     return row
 
 
-def rows(pairs: int, loads: int) -> list[dict[str, Any]]:
-    """Without the pictures on disk, then with them `loads` times."""
+def rows(pairs: int, loads: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Without the pictures on disk, then with them `loads` times; and what is asked at rest."""
     browser = next(filter(None, map(shutil.which, _BROWSERS)))
     os.environ.update(CREDENTIALS)
     with mock_aws(), tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -201,8 +223,10 @@ def rows(pairs: int, loads: int) -> list[dict[str, Any]]:
                     while "Looking" in page.locator("#top").inner_text():
                         time.sleep(0.5)
                 found.append(measured(page, address, profile, "from disk" if load else "made anew", pairs))
+                if load == loads:
+                    rest = at_rest(deployment, page)
                 context.close()
-        return found
+        return found, rest
 
 
 if __name__ == "__main__":
@@ -210,4 +234,5 @@ if __name__ == "__main__":
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--loads", type=int, default=3)
     arguments = parser.parse_args()
-    print(table(rows(arguments.pairs, arguments.loads)))
+    found, rest = rows(arguments.pairs, arguments.loads)
+    print(table(found), table([rest]), sep="\n\n")

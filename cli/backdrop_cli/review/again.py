@@ -15,6 +15,7 @@ from backdrop_cli.forecast import in_words, offer, pace_now
 from backdrop_cli.page import counted
 from backdrop_cli.photos import metadata_for
 from backdrop_cli.review.pairs import Pair
+from backdrop_cli.uploads import Stage
 
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "StorageClass")
 _REPLACED = ("prompt", "prompt-b64", "again")
@@ -36,7 +37,9 @@ class Price:
 
 
 def price(deployment: Deployment, pair: Pair) -> Price:
-    """Of another try, with today's limit in words."""
+    """Of another try, with today's limit in words. Raises NotAgain while a try is on its way."""
+    if pair.stage not in (Stage.DONE, Stage.FAILED):
+        raise NotAgain("It is on its way. Look at what comes of that first.")
     n = pair.asked.n if pair.asked else ""
     images = int(n) if n.isdigit() else 1
     cost = offer(deployment, 1, images)

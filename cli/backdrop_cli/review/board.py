@@ -51,14 +51,26 @@ class Board:
         """Add or replace pairs."""
         with self._lock:
             for pair in pairs:
-                if self._pairs.get(pair.id) == pair:
-                    continue
-                self._number += 1
-                self._changes[pair.id] = self._number
-                self._pairs[pair.id] = pair
-                for picture in (pair.photo, *(result.picture for result in (*pair.results, *pair.earlier))):
-                    self._pictures[picture.token] = picture
+                self._put(pair)
         self._tell()
+
+    def replace(self, before: Pair, after: Pair) -> Pair:
+        """Put `after` in place of `before`, unless somebody has put another one there; the pair that is there then."""
+        with self._lock:
+            if self._pairs.get(before.id) == before:
+                self._put(after)
+            there = self._pairs.get(before.id, after)
+        self._tell()
+        return there
+
+    def _put(self, pair: Pair) -> None:
+        if self._pairs.get(pair.id) == pair:
+            return
+        self._number += 1
+        self._changes[pair.id] = self._number
+        self._pairs[pair.id] = pair
+        for picture in (pair.photo, *(result.picture for result in (*pair.results, *pair.earlier))):
+            self._pictures[picture.token] = picture
 
     def keep_only(self, ids: set[str]) -> None:
         """Forget the pairs whose photos are not there any more."""

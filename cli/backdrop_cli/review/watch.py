@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
+from backdrop.errors import Throttled
 from backdrop.job import Job, has_dot_segment
 from backdrop.upload import Record
 from backdrop_cli import decisions
@@ -78,7 +79,7 @@ class Watcher:
                     self._read(self._moving())
                 self._requests += 1
                 pace = pace_now(self._deployment)
-        except Unreachable as error:
+        except (Unreachable, Throttled) as error:
             board.say(board.pace, str(error))
         else:
             board.say(pace, "")
@@ -88,9 +89,7 @@ class Watcher:
         """A pair with its results' versions and decisions as they are now, which is put on the board, too."""
         if pair.record is None or pair.stage not in _OVER:
             return pair
-        pair = replace(pair, results=self._results(pair.record))
-        self._put(pair)
-        return pair
+        return self._board.replace(pair, replace(pair, results=self._results(pair.record)))
 
     def _moving(self) -> list[Pair]:
         now = self._deployment.clock.now()
@@ -124,26 +123,21 @@ class Watcher:
         self._requests += -(-len(pairs) // _A_BATCH)
         known = records_of(self._deployment, [pair.job.id for pair in pairs])
         now = self._deployment.clock.now()
-        to_look_at, told = [], []
+        to_put, to_look_at, on_board = [], [], {}
         for before in pairs:
             record = known.get(before.job.id)
             pair = replace(before, record=record, stage=stage_of(record, now))
-            if before.asked is None:
-                told.append(pair)
-            if before.asked is None or (record != before.record and pair.stage in _OVER):
+            is_over_now = record != before.record and pair.stage in _OVER
+            if before.asked is None or is_over_now:
                 to_look_at.append(pair)
-            else:
-                told.append(pair)
-        self._board.put(*told)
+            on_board[pair.id] = before
+            if before.asked is None or not is_over_now:  # the others are shown when their results are known, too
+                to_put.append(pair)
+                on_board[pair.id] = pair
+        self._board.put(*to_put)
         with ThreadPoolExecutor(THREADS) as pool:
-            for pair in pool.map(self._looked_at, to_look_at):
-                self._put(pair)
-
-    def _put(self, pair: Pair) -> None:
-        """Unless the photo was uploaded anew meanwhile."""
-        there = self._board.get(pair.id)
-        if there is None or there.job.id == pair.job.id:
-            self._board.put(pair)
+            for looked_at in pool.map(self._looked_at, to_look_at):
+                self._board.replace(on_board[looked_at.id], looked_at)
 
     def _looked_at(self, pair: Pair) -> Pair:
         is_told = pair.asked and pair.asked.prompt is not None
@@ -168,7 +162,7 @@ class Watcher:
         try:
             found = self._deployment.s3.head_object(Bucket=job.bucket, Key=job.key, **version)
         except ClientError as error:
-            if status_of(error) in (400, 404, 412):  # 400: encrypted with its uploader's own key
+            if status_of(error) in (400, 403, 404, 412):  # 400, 403: encrypted with a key that this caller hasn't got
                 return Asked(None)
             raise
         metadata = found["Metadata"]

@@ -74,7 +74,6 @@ async function look(id) {
   } else if (had) {
     one.querySelector(`[data-do=choose][data-index="${chosen}"]`)?.focus();
   }
-  for (const image of one.querySelectorAll("img")) watch(image);
   showPosition();
 }
 
@@ -163,8 +162,12 @@ async function decide(verdict) {
   const id = current();
   if (!id || doing.has(id)) return id || say("Choose a photo first.");
   const shown = open ? $("#shown") : card(id);
-  if (!shown) return null;
-  const { seen, choice } = shown.dataset;
+  if (shown?.dataset.id !== id) return null; // it is not there yet
+  const { seen, choice, images } = shown.dataset;
+  if (!open && verdict === "approved" && images > 1) {
+    location.hash = id;
+    return say(`There are ${images} images: choose one, then approve.`);
+  }
   const list = visible().map((each) => each.dataset.id);
   const next = list[list.indexOf(id) + 1];
   doing.add(id);
@@ -228,23 +231,22 @@ async function buy() {
 
 // What changes meanwhile
 
-function watch(image) {
-  image.addEventListener("error", async () => {
-    const answer = await fetch(image.src).catch(() => null);
-    const instead = document.createElement("span");
-    instead.className = "missing";
-    instead.textContent = answer ? await answer.text() : "The picture can't be had at present.";
-    if (answer?.ok) instead.textContent = image.alt;
-    image.replaceWith(instead);
-  }, { once: true });
+async function explain(image) {
+  const answer = await fetch(image.src).catch(() => null);
+  const instead = document.createElement("span");
+  instead.className = "missing";
+  instead.textContent = answer?.ok ? image.alt : answer ? await answer.text() : "The picture can't be had at present.";
+  image.replaceWith(instead);
 }
+
+addEventListener("error", ({ target }) => { if (target instanceof HTMLImageElement) explain(target); }, true);
+for (const image of document.images) if (image.complete && image.currentSrc && !image.naturalWidth) explain(image);
 
 function take({ cards: changed, gone, top }) {
   const focused = document.activeElement?.closest?.(".pair")?.dataset.id;
   for (const id of gone) card(id)?.remove();
   for (const { id, html, next } of changed) {
     const fresh = element(html);
-    for (const image of fresh.querySelectorAll("img")) watch(image);
     const old = card(id);
     if (old) old.replaceWith(fresh);
     else grid.insertBefore(fresh, next ? card(next) : null);
@@ -333,7 +335,6 @@ for (const radio of large.querySelectorAll("input[name=mode]")) radio.addEventLi
 $("#wipe").addEventListener("input", wipe);
 $("#buy").addEventListener("click", buy);
 
-for (const image of document.images) watch(image);
 readTop();
 fillChoices();
 applyFilter();
