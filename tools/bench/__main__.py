@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from backdrop.log import logger
-from tools.bench import bulk, cold, memory, money, scale, targets, warm
+from tools.bench import bulk, cold, memory, money, over_tls, scale, targets, warm
 from tools.bench.chart import chart
 from tools.bench.report import table
 from tools.bench.workers import ALTERNATIVE, FLOOR, OURS, benched
@@ -80,6 +80,13 @@ def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
             " take (S3 25 and 45 ms, EventBridge 15, DynamoDB 6).",
             warm.in_process(bench, samples),
         )
+        yield "An upload over TLS", over_tls.EXPLAINED, over_tls.warm(bench, samples)
+        yield (
+            "Cold start over TLS",
+            "From the start of a process to its first result. The alternative *as it is* has no bytecode in its layer.",
+            over_tls.cold(bench, samples),
+        )
+        yield "Memory over TLS", "A dozen small uploads, all connections closed.", over_tls.memory(bench)
         yield (
             "Memory",
             "The most memory that a process has had after a dozen uploads, in MiB. What Lambda's runtime itself needs"
@@ -103,6 +110,7 @@ def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     yield "Scale, played", scale.EXPLAINED, [scale.summary(each) for each in played]
     usual = next(games[0] for games in played if games[0]["rpm"] == 600)
     yield "What AWS asks for", money.EXPLAINED, money.rows(usual)
+    yield "A month without uploads", "At the same list prices.", money.idle_rows()
 
 
 def picture(rows: dict[str, list[dict[str, Any]]]) -> str:

@@ -4,8 +4,7 @@ from typing import Any
 
 EXPLAINED = """Counts from the simulation of 1,000 uploads at 600 a minute with 256 MB of memory, at the list prices of
 us-east-1, without any free tier. The photo's way is most of it: beyond 2.3 MB a photo, AWS takes more than 1 % of the
-image's price. Alarms ($0.90), metrics, the dashboard, the reconciler's looks and the polls of an idle queue cost
-something each month however many images there are; they are not in it."""
+image's price. What a month costs in which nothing is uploaded is in the second table, and not in the first."""
 IMAGE_USD = 0.03
 MEMORY_GB = 0.25
 PHOTO_GB = 0.002  # 2 MB, which the gateway fetches over the internet
@@ -46,6 +45,34 @@ def costs(played: dict[str, Any]) -> dict[str, float]:
         "s3 writes": played["counts"]["s3 writes"] + 1,  # the upload itself
     }
     return {name: sum(counts.get(part, 0) * PRICES[part] for part in parts) for name, parts in COMPONENTS.items()}
+
+
+# A month of 30 days in which nothing is uploaded, each as how often and dollars for one. Not counted: what is stored.
+_MINUTES = 30 * 24 * 60
+IDLE = {
+    "dashboard (the first three of an account are free)": (1, 3.00),
+    "nine alarms (the first ten of an account are free)": (9, 0.10),
+    # Lambda keeps five long polls of 20 seconds going:
+    # https://aws.amazon.com/blogs/compute/understanding-how-aws-lambda-scales-when-subscribed-to-amazon-sqs-queues/
+    "polls of the empty queue (the first million requests are free)": (_MINUTES * 3 * 5, PRICES["sqs requests"]),
+    "reconciler, every 15 minutes: a list, two DynamoDB requests and half a second": (
+        _MINUTES / 15,
+        PRICES["s3 lists"]
+        + PRICES["dynamodb write units"]
+        + PRICES["dynamodb reads"]
+        + PRICES["invocations"]
+        + 0.5 * PRICES["lambda seconds"],
+    ),
+}
+
+
+def idle_rows() -> list[dict[str, Any]]:
+    """What a month without uploads costs."""
+    found = {name: number * usd for name, (number, usd) in IDLE.items()}
+    return [
+        {"a month without uploads": name, "USD": f"{usd:.2f}"}
+        for name, usd in {**found, "in all, without any free tier": sum(found.values())}.items()
+    ]
 
 
 def rows(played: dict[str, Any]) -> list[dict[str, Any]]:
