@@ -9,6 +9,7 @@ from functools import cache
 from importlib import util
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from greenlet import getcurrent
 
@@ -40,7 +41,8 @@ def handler(function: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(name)
     module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with patch.object(bootstrap, "prepare"):  # a worker here builds its services itself
+        spec.loader.exec_module(module)
     vars(module)["get_services"] = lambda: getcurrent().worker.services
     return module
 
