@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the first; else a random one")
     parser.add_argument("--only", help="of its events only those with these numbers, as in 0,3,4")
     parser.add_argument("--story", action="store_true", help="tell what happens")
-    parser.add_argument("--no-story", action="store_true", help="tell no violation as a story")
+    parser.add_argument("--stop", action="store_true", help="end with the first violation, without its story")
     arguments = parser.parse_args()
     first = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**9)
     print(f"first seed {first}", flush=True)
@@ -48,7 +48,9 @@ def main() -> int:
             failed.append(play)
         if arguments.story:
             print(*story.told(play), sep="\n")
-    if failed and not (arguments.story or arguments.no_story):
+        if failed and arguments.stop:
+            return 1
+    if failed and not arguments.story:
         _tell(failed[0])
     seconds = real_monotonic() - began
     print(f"{arguments.seeds} seeds played, {len(failed)} with a violation; histories {digest.hexdigest()[:16]}")

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 from greenlet import getcurrent
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tools.simulation.stack import Stack
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(12 * 4) + b"\0\0\0\0IEND\xae\x42\x60\x82"
+Outcome = Literal["not charged", "lost", "answered", "own failure", "failure"]
 FIRST_KEY = "sk-first-0123456789"
 KEY_LIFE_SECONDS = LINK_LIFE_SECONDS = 24 * 3600.0
 PRICE_WITHOUT_WORD, PRICE_TOLD = 3, 4
@@ -118,6 +119,8 @@ class SimulatedGateway(httpx.BaseTransport):
         play.pause(0.03)
         make = self._called if request.method == "POST" else self._fetched
         seconds, answer = make(request, worker)
+        if request.method == "POST":
+            self._play.promises.outcome(request.headers["idempotency-key"], _outcome(answer, seconds >= deadline))
         if seconds >= deadline:
             play.pause(deadline)
             raise httpx.ReadTimeout("the total deadline is over")
@@ -292,6 +295,19 @@ class SimulatedGateway(httpx.BaseTransport):
             return 0.3, _response(int(kind), b"")
         content = {"cut": data[:60], "html": b"<html>", "empty": b""}.get(kind, data)
         return 0.3, _response(200, content)
+
+
+def _outcome(answer: httpx.Response | Exception, is_late: bool) -> Outcome:
+    """What Backdrop can know of a call by its answer."""
+    if isinstance(answer, httpx.ConnectError):
+        return "not charged"
+    if isinstance(answer, Exception) or is_late or answer.status_code in (202, 302):
+        return "lost"
+    if answer.status_code == 200:
+        return "answered"
+    if answer.status_code >= 500 and answer.status_code != 521:
+        return "own failure" if "x-request-id" in answer.headers else "failure"
+    return "not charged"
 
 
 def _response(status: int, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.clock import utc_day
 from tools.simulation.drawing import PROMPT
-from tools.simulation.gateway import Call, Charge
+from tools.simulation.gateway import Call, Charge, Outcome
 from tools.simulation.simulated_s3 import SIGNATURE, StoredObject
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Promises:
         self._charges: dict[tuple[Stack, str], list[Charge]] = defaultdict(list)
         self._recent: dict[Stack, list[float]] = defaultdict(list)
         self._days: dict[tuple[Stack, str], int] = defaultdict(int)
+        self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
         self._looked_at: dict[Worker, float] = {}
         self._letters: dict[Stack, set[tuple[str, str]]] = defaultdict(set)
 
@@ -156,11 +157,25 @@ class Promises:
             is_first = item.get("attempts", {}).get("N") == "1"  # else it repeats one that never arrived
             if is_first and replaced_at is not None and replaced_at < self._looked_at.get(call.worker, 0.0) - 1.0:
                 self.broken(f"{subject}: a call for a photo that was replaced before")
-        elif item.get("links", {}).get("L") and item.get("answered_inline", {}).get("BOOL") is False:
+        if before:
+            self._may_be_repeated(call, subject)
+        if before and item.get("links", {}).get("L") and item.get("answered_inline", {}).get("BOOL") is False:
             self.broken(f"{subject}: a call was repeated although the ledger has its links")
         self._calls[of].append(call)
         if not call.is_repeated_at_once:
             self._paced(call)
+
+    def outcome(self, key: str, outcome: Outcome) -> None:
+        """What an answer tells of a call."""
+        self._outcomes[key].append(outcome)
+
+    def _may_be_repeated(self, call: Call, subject: str) -> None:
+        outcomes, redrives = self._outcomes[call.key], self._redrives[call.stack]
+        if call.stack.policies == {"park"} and not redrives and outcomes[-1:] in (["lost"], ["answered"], ["failure"]):
+            self.broken(f"{subject}: under park, a call was repeated after its answer was: {outcomes[-1]}")
+        most = 2 + self._play.world.max_attempts * (1 + redrives) + redrives
+        if outcomes.count("lost") > most:
+            self.broken(f"{subject}: a call without an answer was repeated {outcomes.count('lost')} times")
 
     def _paced(self, call: Call) -> None:
         recent = self._recent[call.stack]
@@ -256,11 +271,16 @@ class Promises:
                     self.broken(f"{item['key']['S']}: no dead letter of its failure")
 
     def _has_result(self, stack: "Stack", photo: StoredObject, item: dict[str, Any]) -> None:
+        is_done = item["state"]["S"] == "DONE"
+        if is_done and not all("M" in output for output in item["outputs"]["L"]):
+            self.broken(f"{photo.key}: DONE without one of its results")
         for output in item["outputs"]["L"]:
             found = stack.results.current(output["M"]["key"]["S"])
             if found is None:
                 continue  # somebody has deleted it
-            wanted = item["id"]["S"] if item["state"]["S"] == "DONE" else item["result_of"]["S"]
+            wanted = item["id"]["S"] if is_done else item["result_of"]["S"]
+            if not is_done and found.metadata["source-etag"] != photo.etag:
+                self.broken(f"{photo.key}: UNCHANGED, though the result was made from other bytes")
             if found.metadata["job-id"] != wanted and photo.key not in self._was_restored:
                 self.broken(f"{photo.key}: the result that is there is of another upload")
             if found.metadata["job-id"] not in found.body.decode("latin-1"):
