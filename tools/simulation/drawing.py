@@ -152,7 +152,7 @@ def _when(chance: Random, span: float) -> float:
 def _notice(chance: Random, _span: float, _keys: list[str], uploads: list[Upload]) -> Event:
     number = chance.choice(uploads).number
     times = chance.choice([0, 1, 2, 2, 3])
-    return Notice(number, tuple(chance.choice([0.0, 0.2, 5.0, 40.0, 200.0, 1500.0]) for _ in range(times)))
+    return Notice(number, tuple(chance.choice([0.0, 0.2, 3.0, 6.0, 40.0, 1500.0]) for _ in range(times)))
 
 
 def _aws(chance: Random, _span: float, keys: list[str], _uploads: list[Upload]) -> Event:
@@ -230,7 +230,7 @@ def _key_change(chance: Random, span: float, _keys: list[str], _uploads: list[Up
 
 
 _TROUBLES: list[tuple[Callable[[Random, float, list[str], list[Upload]], Event], float]] = [
-    (_notice, 3),
+    (_notice, 4),
     (_aws, 6),
     (_kill, 6),
     (_gateway, 7),

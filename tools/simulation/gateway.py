@@ -117,14 +117,16 @@ class SimulatedGateway(httpx.BaseTransport):
         if kill == "before":
             play.kill(worker, f"before the {what}")
         play.pause(0.03)
-        make = self._called if request.method == "POST" else self._fetched
-        seconds, answer = make(request, worker)
-        if request.method == "POST":
-            self._play.promises.outcome(request.headers["idempotency-key"], _outcome(answer, seconds >= deadline))
-        if seconds >= deadline:
-            play.pause(deadline)
-            raise httpx.ReadTimeout("the total deadline is over")
-        play.pause(seconds)
+        try:
+            seconds, answer = (self._called if request.method == "POST" else self._fetched)(request, worker)
+            if request.method == "POST":
+                play.promises.outcome(request.headers["idempotency-key"], _outcome(answer, seconds >= deadline))
+            if seconds >= deadline:
+                play.pause(deadline)
+                raise httpx.ReadTimeout("the total deadline is over")
+            play.pause(seconds)
+        finally:
+            play.promises.call_ends(worker)
         if kill == "after":
             play.kill(worker, f"at the answer to the {what}")
         if isinstance(answer, Exception):

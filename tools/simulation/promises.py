@@ -56,6 +56,7 @@ class Promises:
         self._recent: dict[Stack, list[float]] = defaultdict(list)
         self._days: dict[tuple[Stack, str], int] = defaultdict(int)
         self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
+        self._running: dict[Worker, tuple[Stack, str]] = {}
         self._looked_at: dict[Worker, float] = {}
         self._letters: dict[Stack, set[tuple[str, str]]] = defaultdict(set)
 
@@ -161,9 +162,16 @@ class Promises:
             self._may_be_repeated(call, subject)
         if before and item.get("links", {}).get("L") and item.get("answered_inline", {}).get("BOOL") is False:
             self.broken(f"{subject}: a call was repeated although the ledger has its links")
+        if of in self._running.values():
+            self.broken(f"{subject}: two calls at once")
+        self._running[call.worker] = of
         self._calls[of].append(call)
         if not call.is_repeated_at_once:
             self._paced(call)
+
+    def call_ends(self, worker: "Worker") -> None:
+        """It has its answer, or is dead."""
+        self._running.pop(worker, None)
 
     def outcome(self, key: str, outcome: Outcome) -> None:
         """What an answer tells of a call."""
@@ -272,10 +280,11 @@ class Promises:
 
     def _has_result(self, stack: "Stack", photo: StoredObject, item: dict[str, Any]) -> None:
         is_done = item["state"]["S"] == "DONE"
-        if is_done and not all("M" in output for output in item["outputs"]["L"]):
+        is_whole = all("M" in output for output in item["outputs"]["L"])
+        if is_done and not is_whole and photo.key not in self._was_restored:
             self.broken(f"{photo.key}: DONE without one of its results")
         for output in item["outputs"]["L"]:
-            found = stack.results.current(output["M"]["key"]["S"])
+            found = stack.results.current(output["M"]["key"]["S"]) if "M" in output else None
             if found is None:
                 continue  # somebody has deleted it
             wanted = item["id"]["S"] if is_done else item["result_of"]["S"]
