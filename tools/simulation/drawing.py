@@ -99,7 +99,7 @@ PROMPT = "a secret marble kitchen"
 def _world(seed: int, chance: Random, images: int) -> World:
     rpm = chance.choice([1, 2, 6, 10, 30, 60, 60])
     # Waiting for another day takes long to play: one night at most, and a short one mostly.
-    limit = chance.choice([0, 0, 0, images + 1, images, max(1, images * 2 // 3), max(1, images - 1)])
+    limit = chance.choice([0, 0, 0, 0, images + 1, images, max(1, images - chance.choice([1, images // 3]))])
     is_late = chance.random() < (0.95 if limit else 0.2)
     return World(
         seed,

@@ -36,6 +36,15 @@ class SimulatedTime:
         self.at(self.now + seconds, getcurrent().switch)
         self._hub.switch()
 
+    def run_for(self, seconds: float) -> None:
+        """Let so much time pass."""
+        ends = self.now + seconds
+        while self._due and self._due[0][0] <= ends:
+            when, _, what = heapq.heappop(self._due)
+            self.now = max(self.now, when)
+            what()
+        self.now = ends
+
     def run(self, until: float) -> None:
         """Until nothing is due any more. Raises RuntimeError when something still is at `until`."""
         while self._due:
