@@ -19,6 +19,7 @@ HALVES = {
         "test_existing_bucket.py",
         "test_deploy.py",
         "test_demo.py",
+        "test_wheel.py",
     ),
     "uploads": ("test_events.py", "test_pace.py", "test_pay_once.py", "test_reconcile.py", "test_uploads.py"),
 }
