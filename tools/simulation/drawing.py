@@ -29,8 +29,8 @@ from tools.simulation.plan import (
 )
 
 OPERATIONS = [
-    *["dynamodb.UpdateItem"] * 4,
-    *["dynamodb.PutItem"] * 4,
+    *["dynamodb.UpdateItem"] * 8,
+    *["dynamodb.PutItem"] * 5,
     "dynamodb.GetItem",
     *["s3.GetObject"] * 2,
     "s3.HeadObject",
@@ -80,6 +80,9 @@ def draw(seed: int) -> Plan:
     if world.daily_image_limit:
         span = min(span, 300.0)
         uploads = [replace(upload, at=upload.at % span) for upload in uploads]
+        if chance.random() < 0.3:  # one of them calls within the seconds around midnight
+            before = chance.choice(uploads).at + chance.uniform(0, 4)
+            world = replace(world, start=MIDNIGHT - before)
     keys = [upload.key for upload in uploads]
     events: list[Event] = [*uploads]
     if chance.random() < 0.3:
@@ -156,12 +159,12 @@ def _notice(chance: Random, _span: float, _keys: list[str], uploads: list[Upload
 
 
 def _aws(chance: Random, _span: float, keys: list[str], _uploads: list[Upload]) -> Event:
-    kinds: list[AwsKind] = ["throttled", "refused", "failed", "lost", "lost", "late", "slow"]
+    kinds: list[AwsKind] = ["throttled", "refused", "failed", "lost", "lost", "lost", "late", "slow"]
     kind = chance.choice(kinds)
     return AwsTrouble(
         chance.choice([*keys, "reconcile"]),
         chance.choice(OPERATIONS),
-        chance.choice([1, 1, 2, 2, 3, 4, 6]),
+        chance.choice([1, 1, 2, 2, 3, 4, 5, 6]),
         kind,
         times=chance.choice([1, 1, 4, 4, 12]),
         seconds=chance.choice([1.0, 12.0, 45.0, 140.0]) if kind in ("late", "slow") else 0.0,

@@ -281,7 +281,9 @@ class Promises:
     def _has_result(self, stack: "Stack", photo: StoredObject, item: dict[str, Any]) -> None:
         is_done = item["state"]["S"] == "DONE"
         is_whole = all("M" in output for output in item["outputs"]["L"])
-        if is_done and not is_whole and photo.key not in self._was_restored:
+        if photo.key in self._was_restored:
+            return  # results stay what they are when the upload that they are of is removed for good
+        if is_done and not is_whole:
             self.broken(f"{photo.key}: DONE without one of its results")
         for output in item["outputs"]["L"]:
             found = stack.results.current(output["M"]["key"]["S"]) if "M" in output else None
@@ -290,7 +292,7 @@ class Promises:
             wanted = item["id"]["S"] if is_done else item["result_of"]["S"]
             if not is_done and found.metadata["source-etag"] != photo.etag:
                 self.broken(f"{photo.key}: UNCHANGED, though the result was made from other bytes")
-            if found.metadata["job-id"] != wanted and photo.key not in self._was_restored:
+            if found.metadata["job-id"] != wanted:
                 self.broken(f"{photo.key}: the result that is there is of another upload")
             if found.metadata["job-id"] not in found.body.decode("latin-1"):
                 self.broken(f"{photo.key}: its result was made for another upload")
