@@ -6,7 +6,7 @@ const filter = { status: "", folder: "", tag: "", text: "" };
 const saved = { scroll: 0 };
 let open = ""; // the id of the photo that is looked at closely
 let chosen = 0;
-let last = ""; // the id of the photo that was looked at or decided on last
+let last = ""; // the id of the photo that was pointed at last
 
 history.replaceState(null, "", location.pathname + location.hash); // without the secret, which is a cookie now
 
@@ -34,8 +34,13 @@ function applyFilter() {
   for (const each of cards()) each.hidden = !matches(each) && each.dataset.id !== open;
   const number = visible().length;
   $("#nothing").hidden = number > 0;
-  $("#nothing").textContent = cards().length ? "No photo is like that." : "There are no photos yet. New ones come in by themselves.";
+  $("#nothing").textContent = nothing();
   showPosition();
+}
+
+function nothing() {
+  if (!cards().length) return "There are no photos yet. New ones come in by themselves.";
+  return filter.status === "undecided" ? "Nothing is left to decide." : "No photo is like that.";
 }
 
 function fillChoices() {
@@ -59,7 +64,8 @@ async function look(id) {
   if (!card(id)) return back();
   if (!open) saved.scroll = scrollY;
   const isAnother = open !== id;
-  open = last = id;
+  open = id;
+  point(id);
   const answer = await ask(`pair/${id}`);
   if (!answer || open !== id) return;
   const had = document.activeElement?.dataset?.do && one.contains(document.activeElement);
@@ -81,6 +87,11 @@ function show(closely) {
   all.hidden = closely;
   large.hidden = !closely;
   document.body.classList.toggle("closely", closely);
+}
+
+function go(id) {
+  location.hash = id;
+  return look(id);
 }
 
 function back() {
@@ -139,6 +150,12 @@ function rowLength() {
   return after < 0 ? others.length + 1 : after + 1;
 }
 
+function point(id) { // at the photo that keys and buttons are about while all are shown
+  card(last)?.classList.remove("current");
+  last = id;
+  card(last)?.classList.add("current");
+}
+
 const current = () => open || document.activeElement?.closest?.(".pair")?.dataset.id || (card(last)?.hidden ? "" : last);
 
 // Deciding
@@ -165,7 +182,7 @@ async function decide(verdict) {
   if (shown?.dataset.id !== id) return null; // it is not there yet
   const { seen, choice, images } = shown.dataset;
   if (!open && verdict === "approved" && images > 1) {
-    location.hash = id;
+    go(id);
     return say(`There are ${images} images: choose one, then approve.`);
   }
   const list = visible().map((each) => each.dataset.id);
@@ -173,10 +190,9 @@ async function decide(verdict) {
   doing.add(id);
   const answer = await ask(`pair/${id}/decision`, { verdict, seen, choice: open ? chosen : Number(choice) });
   doing.delete(id);
-  last = id;
   if (!answer) return open === id && look(id);
-  const after = () => say(`${verdict === "approved" ? "Approved" : "Rejected"}: ${card(id)?.querySelector(".key").textContent ?? ""}. Z undoes it.`);
-  if (open === id && next) { location.hash = next; await look(next); }
+  const after = () => say(`${verdict === "approved" ? "Approved" : "Rejected"}: ${card(id)?.querySelector(".key").textContent ?? ""}. ${next ? "" : "That was the last one. "}Z undoes it.`);
+  if (open === id && next) await go(next);
   else if (open === id) await look(id);
   else if (next) link(next)?.focus();
   return after();
@@ -186,9 +202,9 @@ async function undo() {
   const answer = await ask("undo", {});
   if (!answer) return;
   const { id } = await answer.json();
-  last = id;
+  point(id);
   if (open === id) look(id);
-  else if (open) location.hash = id;
+  else if (open) go(id);
   else link(id)?.focus();
   say(`Undone: ${card(id)?.querySelector(".key").textContent ?? ""}`);
 }
@@ -250,6 +266,7 @@ function take({ cards: changed, gone, top }) {
     const old = card(id);
     if (old) old.replaceWith(fresh);
     else grid.insertBefore(fresh, next ? card(next) : null);
+    if (id === last) fresh.classList.add("current");
   }
   if (focused && !open && changed.some(({ id }) => id === focused)) link(focused)?.focus({ preventScroll: true });
   const status = document.activeElement?.name === "status";
@@ -318,10 +335,14 @@ function act(key) {
   return true;
 }
 
+grid.addEventListener("focusin", ({ target }) => point(target.closest(".pair")?.dataset.id));
 addEventListener("hashchange", route);
 function route() {
   const id = location.hash.slice(1);
-  if (id && id !== open) look(id);
+  if (id && id !== open) {
+    say("");
+    look(id);
+  }
   else if (!id && open) back();
 }
 
