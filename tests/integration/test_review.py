@@ -237,6 +237,7 @@ def test_choosing_one_of_three_approves_it_and_rejects_the_others(page: Opener, 
 def test_the_later_of_two_people_sees_what_the_earlier_decided_before_anything_is_overwritten(
     page: Opener, photo: bytes, world: Harness
 ) -> None:
+    """Row 95."""
     opened = page()
     before = opened.cards()[KEY]["seen"]
     tag(world, RESULT, backdrop_review="rejected", backdrop_review_by="arn:aws:sts::1:assumed-role/team/ana")
@@ -383,6 +384,7 @@ def test_the_rejected_ones_are_a_manifest(page: Opener, world: Harness, photo: b
 def test_when_aws_goes_away_the_page_says_so_and_what_was_not_done(
     page: Opener, deployment: Deployment, photo: bytes, world: Harness
 ) -> None:
+    """Row 96."""
     opened = page()
     card = opened.cards()[KEY]
 

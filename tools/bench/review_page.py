@@ -130,10 +130,12 @@ def serving(deployment: Deployment, folder: Path) -> Iterator[str]:
         running = server(deployment, "", folder, listener, tell)
         thread = threading.Thread(target=running.run, args=([listener],))
         thread.start()
-        started.wait(30)
-        yield addresses[0]
-        running.should_exit = True
-        thread.join()
+        try:
+            started.wait(30)
+            yield addresses[0]
+        finally:
+            running.should_exit = True
+            thread.join()
 
 
 def _resident_mb(process: int) -> float:
