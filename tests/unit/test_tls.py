@@ -18,7 +18,9 @@ from botocore.config import Config
 from botocore.exceptions import SSLError
 
 from backdrop import tls
+from backdrop.bootstrap import get_services
 from backdrop.http_client import new_client
+from tests.unit.test_settings import ENVIRONMENT
 from tools.certificates import Authority
 
 ASKED: dict[str, Callable[[Any], object]] = {
@@ -133,6 +135,19 @@ def test_all_connections_of_a_worker_load_their_certificates_once(server: Server
             ask(aws)  # the server has closed the connection
         for _ in range(2):
             assert web.get(server.url).status_code == 200
+    assert loaded == [certifi.where()]
+
+
+def test_a_worker_loads_its_certificates_once(
+    server: Server, loaded: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (ENVIRONMENT | keys | {"AWS_ENDPOINT_URL": server.url}).items():
+        monkeypatch.setenv(name, value)
+    services = get_services.__wrapped__()
+    for _ in range(2):  # the server has closed the connection
+        services.rate_limiter.look()
+        services.gateway.have_key()
     assert loaded == [certifi.where()]
 
 
