@@ -93,7 +93,7 @@ def imports(bench: Bench, samples: int = 3, is_compiled: bool = False) -> list[d
 
 def _imported(bench: Bench, is_compiled: bool) -> dict[str, tuple[int, float]]:
     """Modules and milliseconds by package, the standard library as one."""
-    code = "import sys; sys.path[:0] = sys.argv[1:]; import app; app.app()"
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import app; app.get_services()"
     done = subprocess.run(
         [sys.executable, *("-I", "-S", "-B", "-X", "importtime", "-c", code), *bench.folders(OURS, is_compiled)],
         env=bench.environment,
