@@ -8,7 +8,8 @@ from urllib.parse import quote as percent_encoded
 import httpx
 from botocore.exceptions import ClientError
 
-from backdrop.gateway import PATHS, is_key
+from backdrop.gateway import is_key
+from backdrop.routes import ROUTES
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.doctor_finding import Finding
 from backdrop_cli.page import counted, dollars
@@ -100,10 +101,10 @@ def _model(deployment: Deployment, gateway: Gateway) -> Iterator[Finding]:
         yield Finding("model", "doubt", f"no schema of it (status {status})", "Buy one image: doctor --buy-one.")
         return
     yield Finding("model", "ok", f"{model} is known")
-    endpoint, field = PATHS[route], "image" if route == "edits-multipart" else "image_url"
+    endpoint, field = ROUTES[route].path, ROUTES[route].photo_field
     said = str(schema.get("endpoint", ""))
     if not said.endswith(endpoint):
-        known = [name for name, path in PATHS.items() if said.endswith(path)]
+        known = [name for name, each in ROUTES.items() if said.endswith(each.path)]
         do = f"Deploy with GatewayRoute={known[0]}." if known else "Buy one image: doctor --buy-one."
         yield Finding("route", "fault" if known else "doubt", f"{route}, but the schema says {said or 'nothing'}", do)
         return

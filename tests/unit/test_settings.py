@@ -3,9 +3,12 @@
 from decimal import Decimal
 
 import pytest
+from cfnlint.decode.cfn_yaml import load as load_yaml
 
 from backdrop.errors import NotConfigured
+from backdrop.routes import ROUTES
 from backdrop.settings import Settings
+from tools.translated import TEMPLATE
 
 ENVIRONMENT = {
     "STACK_NAME": "backdrop",
@@ -140,3 +143,7 @@ def test_results_can_not_go_where_uploads_come_from() -> None:
     """Row 48."""
     with pytest.raises(NotConfigured, match="OUTPUT_BUCKET"):
         Settings.from_environment(ENVIRONMENT | {"OUTPUT_BUCKET": ENVIRONMENT["INPUT_BUCKET"]})
+
+
+def test_routes_are_those_that_the_template_allows() -> None:
+    assert list(ROUTES) == load_yaml(str(TEMPLATE))["Parameters"]["GatewayRoute"]["AllowedValues"]

@@ -19,11 +19,11 @@ from backdrop.gateway_errors import error_of
 from backdrop.gateway_words import detail, error_object, opaque
 from backdrop.prices import price_in_headers
 from backdrop.request import Request
+from backdrop.routes import ROUTES
 from backdrop.settings import Settings
 
 MAX_KEPT_BYTES = 2**16  # of an answer without an image; a ledger item holds 400 KB
 _NEVER = 2.0**40  # epoch seconds
-PATHS = {"generations": "/images/generations", "edits": "/images/edits", "edits-multipart": "/images/edits"}
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,18 @@ class Gateway:
         self, request: Request, image_link: str, idempotency_key: str, now: float, link_dies_at: float
     ) -> Call:
         """The call for a request; `image_link` is what the gateway fetches the photo from. Times are epoch seconds."""
-        route = self._settings.gateway_route
+        route = ROUTES[self._settings.gateway_route]
         fields: dict[str, Any] = {"model": self._settings.gateway_model, "prompt": request.prompt, "n": request.n}
-        if route == "generations":
-            fields["response_format"] = "url"
-        if route != "edits-multipart":
-            fields["image_url"] = image_link
+        fields |= route.fields
+        if not route.is_upload:
+            fields[route.photo_field] = image_link
         if request.size:
             fields["size"] = request.size
         fields = gateway_extras.merged(fields, self._settings.gateway_extra_fields, image_link)
         body = json.dumps(fields)
         return Call(
             idempotency_key,
-            route,
+            self._settings.gateway_route,
             body,
             link_dies_at if json.dumps(image_link)[1:-1] in body else _NEVER,
             now,
@@ -85,7 +84,7 @@ class Gateway:
     def send(self, call: Call, photo: bytes, seconds: float) -> Answer:
         """Make one call; `photo` is sent by a file upload only. Raises a GatewayError that says what is known."""
         fields = json.loads(call.body)
-        upload = photo if call.route == "edits-multipart" else None
+        upload = photo if ROUTES[call.route].is_upload else None
         ends_at = time.monotonic() + seconds
         key = self._api_key(False).strip() or self._api_key(True).strip()
         response = self._post(call, fields, upload, key, seconds)
@@ -105,7 +104,8 @@ class Gateway:
             raise NeverSent("the gateway key in SSM is empty or has characters that no key has")
         headers = {name: call.headers[name] for name in sorted(call.headers)}  # the ledger keeps no order
         headers |= {"Authorization": f"Bearer {key}", "Idempotency-Key": call.idempotency_key}
-        url = self._settings.gateway_base_url + (call.path or PATHS[call.route])
+        route = ROUTES[call.route]
+        url = self._settings.gateway_base_url + (call.path or route.path)
         if upload is None:
             headers["Content-Type"] = "application/json"
             request = self._client.build_request("POST", url, headers=headers, content=call.body.encode())
@@ -116,7 +116,9 @@ class Gateway:
             kind = images.sniff(upload) or images.JPEG
             file = (f"photo.{kind.extension}", upload, kind.content_type)
             texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-            request = self._client.build_request("POST", url, headers=headers, data=texts, files={"image": file})
+            request = self._client.build_request(
+                "POST", url, headers=headers, data=texts, files={route.photo_field: file}
+            )
         try:
             return http_client.exchange(self._client, request, seconds, MAX_ANSWER_BYTES)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:

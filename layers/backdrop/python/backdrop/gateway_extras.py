@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from backdrop.errors import NotConfigured
 from backdrop.request import MAX_IMAGES
+from backdrop.routes import Route
 
 IMAGE = "{image}"
 """Stands for the photo's link in the texts of the extra fields."""
@@ -27,15 +28,15 @@ def checked_path(text: str) -> str:
     return text
 
 
-def checked_fields(text: str, is_upload: bool) -> dict[str, Any]:
-    """GatewayExtraFields as an object; `is_upload` when the photo is sent as a file. Raises NotConfigured."""
+def checked_fields(text: str, route: Route) -> dict[str, Any]:
+    """GatewayExtraFields as an object, for calls by `route`. Raises NotConfigured."""
     name = "GatewayExtraFields (GATEWAY_EXTRA_FIELDS)"
     fields = _object(name, text, MAX_FIELDS_CHARACTERS)
-    photo = "image" if is_upload else "image_url"
-    if photo in fields and is_upload:
-        raise _refusal(name, "sets image, which is the photo itself in a file upload")
+    photo = route.photo_field
+    if photo in fields and route.is_upload:
+        raise _refusal(name, f"sets {photo}, which is the photo itself in a file upload")
     if photo in fields and not _has_image(fields):
-        raise _refusal(name, f"takes the place of image_url and has no {IMAGE}, so calls would buy images of no photo")
+        raise _refusal(name, f"takes the place of {photo} and has no {IMAGE}, so calls would buy images of no photo")
     n = fields.get("n")
     if n is not None and (type(n) is not int or not 1 <= n <= MAX_IMAGES):
         raise _refusal(name, f"has an n that is neither null nor a whole number from 1 to {MAX_IMAGES}")

@@ -48,8 +48,10 @@ def _checked(job: Job, upload: Upload, prompts: FolderPrompts, settings: Setting
 
 def fingerprint(upload: Upload, request: Request, settings: Settings) -> str:
     """The same for uploads whose results would be made from the same bytes in the same way, whichever time it is."""
-    asked = asdict(replace(request, again=""))
-    del asked["tag"]
+    # What nobody has asked for is left out, so that an option that is added later changes no fingerprint.
+    asked = {name: value for name, value in asdict(request).items() if value or name == "size"}
+    asked |= {"again": ""}
+    asked.pop("tag", None)
     parts = [upload.etag, asked, settings.gateway_model, settings.gateway_route]
     if settings.gateway_path or settings.gateway_extra_fields:
         parts += [settings.gateway_path, json.dumps(settings.gateway_extra_fields, sort_keys=True)]

@@ -41,6 +41,7 @@ from backdrop.log import logger
 from backdrop.pace_item import Slot
 from backdrop.photo_link import link_state
 from backdrop.queues import THROTTLED_SECONDS, backoff
+from backdrop.routes import ROUTES
 from backdrop.storage import LINK_SECONDS
 from backdrop.upload import Record
 
@@ -161,7 +162,7 @@ def _call(
 
 def _photo(claimed: ClaimedUpload, call: Call, slot: Slot, is_replay: bool) -> bytes:
     """The photo for a file upload, before CALLING says that it was sent."""
-    if call.route != "edits-multipart":
+    if not ROUTES[call.route].is_upload:
         return b""
     gc.collect()  # httpx's objects hold each other, and with them the last call's photo: two are too much for 256 MB
     try:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from backdrop import gateway_extras
 from backdrop.errors import NotConfigured
 from backdrop.request import clean_prompt
+from backdrop.routes import ROUTES
 
-Route = Literal["generations", "edits", "edits-multipart"]
 OnUnknownOutcome = Literal["retry", "park"]
 Choice = TypeVar("Choice", bound=str)
 
@@ -31,7 +31,8 @@ class Settings:
     gateway_base_url: str
     gateway_api_key_parameter: str
     gateway_model: str
-    gateway_route: Route
+    gateway_route: str
+    """A name of `ROUTES`."""
     gateway_timeout_seconds: int
     requests_per_minute: int
     daily_image_limit: int
@@ -82,7 +83,7 @@ class Settings:
         if not price.is_finite() or price < 0:
             raise NotConfigured(f"PRICE_PER_IMAGE_USD is {text('PRICE_PER_IMAGE_USD')!r}, no price in dollars")
 
-        route = one_of("GATEWAY_ROUTE", get_args(Route))
+        route = one_of("GATEWAY_ROUTE", tuple(ROUTES))
         settings = cls(
             stack=text("STACK_NAME"),
             input_bucket=text("INPUT_BUCKET"),
@@ -104,7 +105,7 @@ class Settings:
             local_endpoint=bool(environment.get("AWS_ENDPOINT_URL", "").strip()),
             gateway_path=gateway_extras.checked_path(environment.get("GATEWAY_PATH", "").strip()),
             gateway_extra_fields=gateway_extras.checked_fields(
-                environment.get("GATEWAY_EXTRA_FIELDS", "").strip() or "{}", is_upload=route == "edits-multipart"
+                environment.get("GATEWAY_EXTRA_FIELDS", "").strip() or "{}", ROUTES[route]
             ),
             gateway_extra_headers=gateway_extras.checked_headers(
                 environment.get("GATEWAY_EXTRA_HEADERS", "").strip() or "{}"
