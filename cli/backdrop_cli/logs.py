@@ -73,4 +73,8 @@ def _content(message: str) -> dict[str, Any]:
 def _shown(line: dict[str, Any]) -> str:
     more = {name: value for name, value in line.items() if name not in (*_NOT_SHOWN, "function", "logged_at")}
     words = [iso_time(line["logged_at"]), line["function"], line.get("level", ""), str(line.get("message", ""))]
-    return "  ".join([*filter(None, words), *(f"{name}={value}" for name, value in more.items())])
+    return "  ".join([*filter(None, words), *(f"{name}={_in_short(value)}" for name, value in more.items())])
+
+
+def _in_short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

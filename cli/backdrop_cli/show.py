@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.console import RenderableType
-from rich.table import Table
 
 from backdrop.clock import iso_time
 from backdrop.states import State
@@ -15,7 +13,6 @@ from backdrop_cli.forecast import pace_now
 from backdrop_cli.lookup import KnownUpload, plain_item, stored_item, uploads_called
 from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
-from backdrop_cli.printable import printable
 from backdrop_cli.uploads import WAITS, Stage, stage_of, waits_for
 
 
@@ -49,7 +46,7 @@ def show(setting: CliContext, name: str, state: str | None, answer: bool) -> int
         sys.stdout.buffer.write(kept["answer"]["B"])
         return 0
     data = _data(deployment, newest)
-    shown: list[RenderableType] = [newest.job.key, _table(data)]
+    shown = [newest.job.key, *_lines(data)]
     if earlier:
         states = (f"{each.job.id} ({each.item.get('state') or 'not in the ledger'})" for each in earlier)
         shown.append(f"Earlier: {', '.join(states)}")
@@ -109,27 +106,20 @@ _ROWS = {
 """By the ledger's names, in the order in which they are shown; what is empty is left out."""
 
 
-def _table(data: dict[str, Any]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+def _lines(data: dict[str, Any]) -> Iterator[str]:
+    """A title and a value each, none of them wrapped: links and ids are there to be copied."""
     state = f"{data['state'] or 'not in the ledger yet'}: {data['status']}"
     if data["waits_for"]:
         state += f", {WAITS[data['waits_for']]}"
-    table.add_row("state", state if data["is_current"] else f"{state}; another object is under its key, or none")
+    rows = [("state", state if data["is_current"] else f"{state}; another object is under its key, or none")]
     for name, title in _ROWS.items():
-        value = data.get(name)
-        if value:
-            table.add_row(title, iso_time(value) if name in _TIMES else printable(str(value)))
+        if value := data.get(name):
+            rows.append((title, iso_time(value) if name in _TIMES else str(value)))
     if data.get("cost_usd"):
-        table.add_row("cost", dollars(float(data["cost_usd"])))
-    for output in filter(None, data.get("outputs", [])):
-        table.add_row("result", printable(str(output["key"])))
-    for link in data.get("links", []):
-        table.add_row("link", printable(str(link)))
-    reason = data.get("reason")
-    if reason:
-        table.add_row("failed", printable(f"{reason['code']}: {reason['message']} (billed: {reason.get('billed')})"))
-    for line in data.get("history", []):
-        table.add_row("history", printable(line))
-    return table
+        rows.append(("cost", dollars(float(data["cost_usd"]))))
+    rows += [("result", output["key"]) for output in filter(None, data.get("outputs", []))]
+    rows += [("link", link) for link in data.get("links", [])]
+    if reason := data.get("reason"):
+        rows.append(("failed", f"{reason['code']}: {reason['message']} (billed: {reason.get('billed')})"))
+    rows += [("history", line) for line in data.get("history", [])]
+    return (f"  {title:<17}{value}" for title, value in rows)

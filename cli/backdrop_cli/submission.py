@@ -1,6 +1,7 @@
 """A photo beside its upload: whether the very same was uploaded before, and how far it is."""
 
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from backdrop_cli.uploads import Stage, records_of, stage_of
 
 ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
 REPLACED = "replaced"
+MOST_PAGES, KEYS_A_PAGE = 2, 100  # of a listing: so many, and one more for so many keys
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,25 @@ class Submitted:
             "cost_usd": float(record.cost_usd or 0) if record else 0.0,
             "reason": record.reason if record else None,
         }
+
+
+def free_keys(deployment: Deployment, keys: list[str]) -> set[str]:
+    """Those of `keys` that a listing shows to be free, for which nothing has to be looked at one by one.
+
+    It ends where it would take more requests than it saves: among many other objects, some free keys are not told.
+    """
+    pages = deployment.s3.get_paginator("list_objects_v2").paginate(
+        Bucket=deployment.settings.input_bucket,
+        Prefix=commonprefix(keys),  # noqa: RUF071 - of characters is meant
+    )
+    there: set[str] = set()
+    for number, page in enumerate(pages, start=1):
+        listed = [entry["Key"] for entry in page.get("Contents", [])]
+        there.update(listed)
+        if page["IsTruncated"] and number >= MOST_PAGES + len(keys) // KEYS_A_PAGE:
+            last = listed[-1].encode()  # S3 lists keys by their bytes
+            return {key for key in keys if key.encode() < last} - there
+    return set(keys) - there
 
 
 def looked(deployment: Deployment, photo: Photo) -> Submitted:

@@ -21,7 +21,7 @@ from backdrop_cli.page import counted
 from backdrop_cli.pixels import without_remarks
 from backdrop_cli.progress import bar, side_by_side
 from backdrop_cli.sending import send
-from backdrop_cli.submission import Submitted, looked, with_records
+from backdrop_cli.submission import Submitted, free_keys, looked, with_records
 from backdrop_cli.submit_report import (
     report,
     say_what_is_there,
@@ -122,7 +122,10 @@ def submit(
         raise click.UsageError("There is no photo among these.")
 
     with bar(setting.aside, "Looking", len(found.photos)) as step:
-        submitted = side_by_side(lambda photo: looked(deployment, photo), found.photos, step)
+        free = free_keys(deployment, [photo.key for photo in found.photos])
+        submitted = side_by_side(
+            lambda photo: Submitted(photo) if photo.key in free else looked(deployment, photo), found.photos, step
+        )
     say_what_it_replaces(setting, submitted)
     if again:
         submitted = [Submitted(each.photo, there=each.there) for each in submitted]

@@ -54,6 +54,7 @@ class Cli:
         process = self.start(*arguments)
         out, aside = process.communicate(timeout=90)
         assert process.returncode == code, out + aside
+        assert "\x1b" not in out + aside, "colours are for terminals"
         return out + aside
 
     def json(self, *arguments: object, code: int = 0) -> Any:
@@ -337,3 +338,8 @@ def test_receipt_lists_what_the_gateway_charged(cli: Cli) -> None:
     assert (three["images"], len(three["outputs"])) == (3, 3)
     assert {row["request_id"] for row in rows} <= {call["request_id"] for call in deployed.gateway.calls()}
     assert cli.json("receipt", "--since", "2999-01-01") == []
+
+    shown = cli.json("show", deployed.folder + "one.jpg")
+    assert (shown["state"], shown["attempts"]) == ("DONE", 1)
+    assert {line["function"] for line in cli.json("logs", shown["id"])} == {"replace-background"}
+    assert cli.json("reconcile")["complete"]

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -23,7 +24,7 @@ from backdrop_cli.deployment import Deployment
 from backdrop_cli.follow import fetch
 from backdrop_cli.forecast import offer
 from backdrop_cli.options import CliContext
-from backdrop_cli.submission import Submitted, with_records
+from backdrop_cli.submission import Submitted, free_keys, with_records
 from tests.integration.conftest import Run
 from tests.integration.harness import INPUT, OUTPUT, Harness, MovedClock, s3_event
 
@@ -62,6 +63,23 @@ def test_what_was_submitted_just_like_this_is_not_uploaded_again_and_anything_el
     assert run("submit", "photos", "--prompt", "moss", "--n", 2)["submitted"] == 0
     assert run("submit", "photos", "--prompt", "moss", "--n", 2, "--again")["submitted"] == 1
     assert len(versions(world)) == 7
+
+
+def test_free_keys_are_told_by_a_listing_which_ends_where_it_saves_nothing(
+    world: Harness, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["a/\u00e9.jpg", "a/0.jpg", "a/5.jpg", "a/z.jpg"]
+    assert free_keys(deployment, keys) == set(keys)
+    for key in ("a/0.jpg", "a/0.jpg.x", "a/4.jpg", "a/6.jpg", "a/8.jpg", "other.jpg"):
+        world.put(key, b"x")
+    assert free_keys(deployment, keys) == {"a/\u00e9.jpg", "a/5.jpg", "a/z.jpg"}
+    paginate = deployment.s3.get_paginator("list_objects_v2").paginate
+    monkeypatch.setattr(
+        deployment.s3,
+        "get_paginator",
+        lambda name: SimpleNamespace(paginate=lambda **more: paginate(**more, PaginationConfig={"PageSize": 2})),
+    )
+    assert free_keys(deployment, keys) == {"a/5.jpg"}, "two pages are as many as are worth it"
 
 
 def test_bytes_are_known_again_where_the_etag_is_no_md5(run: Run, world: Harness, red: Path) -> None:

@@ -269,3 +269,19 @@ def test_prompt_is_compared_and_sent_without_the_blanks_around_it(folder: Path) 
 def test_photo_that_is_not_uploaded_says_so(folder: Path) -> None:
     [photo, _] = find([folder], "", "snow", {}).photos
     assert Submitted(photo).as_dict()["status"] == "not uploaded"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("click.shell_completion.BashComplete._check_version", lambda self: None)
+    monkeypatch.setenv("_BACKDROP_COMPLETE", f"{shell}_source")
+    with pytest.raises(SystemExit):
+        cli.main([], prog_name="backdrop", standalone_mode=False)
+    assert "_BACKDROP_COMPLETE" in capsys.readouterr().out
+
+    monkeypatch.setenv("_BACKDROP_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", "backdrop receipt --m")
+    monkeypatch.setenv("COMP_CWORD", "--m" if shell == "fish" else "2")
+    with pytest.raises(SystemExit):
+        cli.main([], prog_name="backdrop", standalone_mode=False)
+    assert "--manifest" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backdrop_cli.finding import Found, find
-from backdrop_cli.manifest import read_manifest
+from backdrop_cli.manifest import keys_of, read_manifest
 from backdrop_cli.prompt_templates import BadTemplate, filled, names_of
 from backdrop_cli.tables import Row, read_rows
 from tests.unit.test_cli import JPEG
@@ -138,6 +138,13 @@ def test_keys_are_the_paths_from_the_table_on_with_the_variant_before_the_extens
 def test_paths_as_windows_writes_them_and_names_in_either_unicode_form_are_found(shop: Shop) -> None:
     found = shop("file\nshoes\\red.jpg\nhats/cafe\u0301.jpg\n")
     assert list(wanted(found)) == ["shoes/red.jpg", "hats/caf\u00e9.jpg"]
+
+
+def test_keys_have_slashes_whatever_the_table_has() -> None:
+    row = Row(2, {"file": "shoes\\cafe\u0301.heic", "variant": "dusk"})
+    assert keys_of(row, "spring/") == [
+        f"spring/shoes/caf\u00e9.dusk.{extension}" for extension in ("heic", "jpg", "png")
+    ]
 
 
 def test_a_cell_counts_before_the_option_and_the_option_before_a_prompt_txt(shop: Shop, tmp_path: Path) -> None:
