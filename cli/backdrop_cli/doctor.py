@@ -1,11 +1,13 @@
 """`backdrop doctor`: whether everything that an upload needs is there and fits together, before money is spent."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 
 import click
+from PIL import Image
 
 from backdrop.states import State
 from backdrop.upload import Record
@@ -16,6 +18,7 @@ from backdrop_cli.doctor_gateway import gateway_findings
 from backdrop_cli.doctor_stack import stack_findings
 from backdrop_cli.failures import advice
 from backdrop_cli.follow import fetch, follow
+from backdrop_cli.likeness import ENOUGH, NOTHING, likeness
 from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import dollars
 from backdrop_cli.photos import Photo
@@ -55,7 +58,8 @@ def doctor(context: CliContext, buy_one: bool, out: Path) -> int:
         tell(finding)
     if buy_one:
         can = all(each.state == "ok" or (each.state, each.what) in _BOUGHT_ALL_THE_SAME for each in found)
-        tell(_bought(context.deployment, out) if can else _NOT_BOUGHT)
+        for finding in _bought(context.deployment, out) if can else [_NOT_BOUGHT]:
+            tell(finding)
     if context.json:
         context.answer([asdict(each) for each in found])
     return int(any(each.state == "fault" for each in found))
@@ -64,14 +68,14 @@ def doctor(context: CliContext, buy_one: bool, out: Path) -> int:
 # A call is what settles these, and what ends a pause.
 _BOUGHT_ALL_THE_SAME = {
     ("fault", "pace"),
-    *(("doubt", what) for what in ("pace", "executions", "key", "wallet", "model", "route")),
+    *(("doubt", what) for what in ("pace", "executions", "key", "wallet", "model", "route", "keys")),
 }
 _ONE = "one image"
 _NOT_BOUGHT = Finding(_ONE, "fault", "not bought, because of what is found above")
 
 
-def _bought(deployment: Deployment, out: Path) -> Finding:
-    """One upload on the way of them all."""
+def _bought(deployment: Deployment, out: Path) -> Iterator[Finding]:
+    """One upload on the way of them all, and what its result shows."""
     settings = deployment.settings
     photo = Photo(SAMPLE, f"backdrop-doctor/{uuid4().hex[:8]}.jpg", {"prompt": PROMPT})
     job = upload(deployment, photo)
@@ -83,18 +87,40 @@ def _bought(deployment: Deployment, out: Path) -> Finding:
         settings.gateway_timeout_seconds + MAX_INLINE_WAIT_SECONDS,
     )
     if not over:
-        return Finding(
+        yield Finding(
             _ONE, "fault", f"{photo.key} is not back yet", "Look at `backdrop status backdrop-doctor/` again."
         )
+        return
     [record] = over
     if record.state is not State.DONE:
         reason = record.reason or {}
         code = str(reason.get("code", record.state))
-        return Finding(_ONE, "fault", f"{code}: {reason.get('message', '')}", advice(code))
+        yield Finding(_ONE, "fault", f"{code}: {reason.get('message', '')}", advice(code))
+        return
     try:
         paths = fetch(deployment, record, out / "backdrop-doctor.jpg")
     except OSError as error:
-        return Finding(_ONE, "fault", f"bought, but not fetched: {error}", f"It is in the bucket, by {photo.key}.")
+        yield Finding(_ONE, "fault", f"bought, but not fetched: {error}", f"It is in the bucket, by {photo.key}.")
+        return
     seconds = record.updated_at - record.created_at
     cost = dollars(float(record.cost_usd or 0))
-    return Finding(_ONE, "ok", f"{cost}, {seconds:.1f} s: {', '.join(map(str, paths))}", "Look at it.")
+    yield Finding(_ONE, "ok", f"{cost}, {seconds:.1f} s: {', '.join(map(str, paths))}", "Look at it.")
+    yield photo_used(SAMPLE.read_bytes(), paths[0])
+    if record.answered_inline and settings.on_unknown_outcome != "park":
+        says = "inline: a crash before they are stored takes the same call again, which may be paid twice"
+        yield Finding("answers", "doubt", says, "Where keys are not honoured, deploy with OnUnknownOutcome=park.")
+
+
+def photo_used(sample: bytes, result: Path) -> Finding:
+    """Whether the product of the sample is in a result."""
+    try:
+        share = likeness(sample, result.read_bytes())
+    except (OSError, Image.DecompressionBombError):
+        return Finding("photo", "doubt", f"{result} can't be compared with the sample", "Look at it.")
+    says = f"of the sample's product {share:.0%} is in the result"
+    if share < NOTHING:
+        do = "The gateway ignores the photo: stop, and change route or fields (docs/gateways.md)."
+        return Finding("photo", "fault", f"nothing, or only {share:.0%}, of the sample's product is in the result", do)
+    if share < ENOUGH:
+        return Finding("photo", "doubt", says, "Look whether it is the same product.")
+    return Finding("photo", "ok", says)

@@ -1,6 +1,6 @@
 """What `backdrop doctor` finds at the gateway: its key, wallet and model, by questions that cost nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote as percent_encoded
@@ -9,22 +9,24 @@ import httpx
 from botocore.exceptions import ClientError
 
 from backdrop.gateway import is_key
+from backdrop.gateway_extras import photo_fields
 from backdrop.routes import ROUTES
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.doctor_finding import Finding
+from backdrop_cli.doctor_keys import keys
 from backdrop_cli.page import counted, dollars
 
 GATEWAY_SECONDS = 10.0
 LOW_WALLET_IMAGES = 100
+BUY_ONE = "Buy one image: doctor --buy-one."
 
 
 class Gateway:
     """The gateway's documented questions that cost nothing."""
 
-    def __init__(self, base_url: str, key: str) -> None:
-        self._client = httpx.Client(
-            base_url=base_url, headers={"Authorization": f"Bearer {key}"}, timeout=GATEWAY_SECONDS, trust_env=False
-        )
+    def __init__(self, base_url: str, key: str, extra_headers: Mapping[str, str]) -> None:
+        headers = {**extra_headers, "Authorization": f"Bearer {key}"}
+        self._client = httpx.Client(base_url=base_url, headers=headers, timeout=GATEWAY_SECONDS, trust_env=False)
 
     def close(self) -> None:
         """Close its connections."""
@@ -48,12 +50,18 @@ def gateway_findings(deployment: Deployment) -> Iterator[Finding]:
     if isinstance(key, Finding):
         yield key
         return
-    with closing(Gateway(deployment.settings.gateway_base_url, key)) as gateway:
-        wallet = _wallet(deployment, *gateway.ask("/balance"))
+    settings = deployment.settings
+    with closing(Gateway(settings.gateway_base_url, key, settings.gateway_extra_headers)) as gateway:
+        status, balance = gateway.ask("/balance")
+        wallet = _wallet(deployment, status, balance)
         yield wallet
         if wallet.what == "key":
             return
-        yield from _model(deployment, gateway)
+        for found in _model(deployment, gateway):
+            yield found
+            if found.what == "key":
+                return
+        yield keys(deployment, is_documented="balance_usd" in balance)  # the AI Gateway's own
 
 
 def _key(deployment: Deployment) -> str | Finding:
@@ -92,26 +100,57 @@ def _wallet(deployment: Deployment, status: int, content: dict[str, Any]) -> Fin
 
 
 def _model(deployment: Deployment, gateway: Gateway) -> Iterator[Finding]:
-    model, route = deployment.settings.gateway_model, deployment.settings.gateway_route
+    model = deployment.settings.gateway_model
     status, schema = gateway.ask(f"/models/{percent_encoded(model, safe='/')}/schema")
-    if status == 404:
+    if status == 200:
+        yield Finding("model", "ok", f"{model} is known")
+        yield _route(deployment, schema)
+        return
+    if status == 404 and _code(schema) == "unknown_model":
         yield Finding("model", "fault", f"the gateway doesn't know {model}", "Correct GatewayModel.")
         return
-    if status != 200:
-        yield Finding("model", "doubt", f"no schema of it (status {status})", "Buy one image: doctor --buy-one.")
-        return
-    yield Finding("model", "ok", f"{model} is known")
-    endpoint, field = ROUTES[route].path, ROUTES[route].photo_field
+    yield _listed(deployment, *gateway.ask("/models"))
+    route = deployment.settings.gateway_route
+    yield Finding("route", "doubt", f"{route}: this gateway has no schema that tells, only a purchase does", BUY_ONE)
+
+
+def _listed(deployment: Deployment, status: int, content: dict[str, Any]) -> Finding:
+    """What a gateway without schemas says of the model."""
+    settings = deployment.settings
+    if status in (401, 403):
+        name = settings.gateway_api_key_parameter
+        return Finding("key", "fault", f"the gateway refuses it ({status})", f"Put a valid one into {name}.")
+    models = content.get("data")
+    names = [str(each.get("id")) for each in models if isinstance(each, dict)] if isinstance(models, list) else []
+    if settings.gateway_model in names:
+        return Finding("model", "ok", f"{settings.gateway_model} is one of the {len(names)} that the gateway lists")
+    if names:
+        says = f"not among the {len(names)} that the gateway lists, which may not be all of them"
+        return Finding("model", "doubt", says, f"Is GatewayModel={settings.gateway_model} right? {BUY_ONE}")
+    return Finding("model", "doubt", f"the gateway has neither schemas nor a list of models (status {status})", BUY_ONE)
+
+
+def _code(content: dict[str, Any]) -> str:
+    error = content.get("error")
+    return str(error.get("code", "")) if isinstance(error, dict) else ""
+
+
+def _route(deployment: Deployment, schema: dict[str, Any]) -> Finding:
+    """Whether path and photo field are those of the schema."""
+    settings = deployment.settings
+    route = settings.gateway_route
+    endpoint = settings.gateway_path or ROUTES[route].path
+    fields = photo_fields(settings.gateway_extra_fields, ROUTES[route].photo_field)
     said = str(schema.get("endpoint", ""))
     if not said.endswith(endpoint):
         known = [name for name, each in ROUTES.items() if said.endswith(each.path)]
-        do = f"Deploy with GatewayRoute={known[0]}." if known else "Buy one image: doctor --buy-one."
-        yield Finding("route", "fault" if known else "doubt", f"{route}, but the schema says {said or 'nothing'}", do)
-        return
-    if not _names(schema, field):
-        yield Finding("route", "doubt", f"{route}: the schema doesn't name {field}", "Buy one image: doctor --buy-one.")
-        return
-    yield Finding("route", "ok", f"{route}: {endpoint} with {field}, as the schema says")
+        without = " and without GatewayPath" if settings.gateway_path else ""
+        do = f"Deploy with GatewayRoute={known[0]}{without}." if known else BUY_ONE
+        says = f"{settings.gateway_path or route}, but the schema says {said or 'nothing'}"
+        return Finding("route", "fault" if known else "doubt", says, do)
+    if not any(_names(schema, field) for field in fields):
+        return Finding("route", "doubt", f"{route}: the schema doesn't name {' or '.join(fields)}", BUY_ONE)
+    return Finding("route", "ok", f"{route}: {endpoint} with {', '.join(fields)}, as the schema says")
 
 
 def _names(schema: Any, field: str) -> bool:

@@ -15,7 +15,7 @@ from backdrop import answers, gateway_extras, http_client, images
 from backdrop.answers import MAX_ANSWER_BYTES
 from backdrop.call import Call
 from backdrop.errors import KeyThrottled, NeverSent, NoImage, OutcomeUnknown
-from backdrop.gateway_errors import error_of
+from backdrop.gateway_errors import error_of, is_replayed
 from backdrop.gateway_words import detail, error_object, opaque
 from backdrop.prices import price_in_headers
 from backdrop.request import Request
@@ -37,6 +37,8 @@ class Answer:
     inline: tuple[bytes, ...]
     request_id: str
     cost_usd: Decimal
+    is_replayed: bool = False
+    """A header says that this is the stored answer to an earlier call with the same idempotency key."""
 
 
 class Gateway:
@@ -147,7 +149,13 @@ class Gateway:
             inline = tuple(image if isinstance(image, bytes) else b"" for image in sold.images)
             told = (price_in_headers(response.headers), sold.cost_usd, self._settings.price_per_image_usd * n)
             cost = next(price for price in told if price is not None)
-            return Answer(links if any(links) else (), inline if any(inline) else (), request_id, cost)
+            return Answer(
+                links if any(links) else (),
+                inline if any(inline) else (),
+                request_id,
+                cost,
+                is_replayed(response.headers),
+            )
         said = detail(error_object(body), _prompt(fields), key)
         message = f"status {response.status} with {what} (request {request_id}){said}"
         if response.status != 200:  # accepted for later, perhaps: nobody can say what was charged

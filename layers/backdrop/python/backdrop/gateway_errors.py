@@ -75,7 +75,7 @@ def error_of(response: http_client.Response, prompt: str, key: str) -> GatewayEr
             status,
             message,
             code,
-            FailureFacts(wait, request_id, _is_replayed(response.headers), bool(said.get("message"))),
+            FailureFacts(wait, request_id, is_replayed(response.headers), bool(said.get("message"))),
         )
     if 400 <= status < 500:
         return BadRequestError(status, message, code, bool(names & _PHOTO_NOT_FETCHED))
@@ -111,7 +111,7 @@ def plain_name(code: str) -> str:
     return re.sub(r"[^a-z0-9]", "", code[:100].lower())
 
 
-def _is_replayed(headers: httpx.Headers) -> bool:
+def is_replayed(headers: httpx.Headers) -> bool:
     """Whether a header such as `Idempotent-Replayed: true` says that this is the stored answer to an earlier call."""
     return any(
         "idempoten" in name and "replay" in name and value.strip().lower() not in ("", "false", "0", "no")

@@ -58,6 +58,12 @@ def checked_headers(text: str) -> dict[str, str]:
     return {header: str(value).strip() for header, value in headers.items()}
 
 
+def photo_fields(extra: Mapping[str, Any], route_field: str) -> list[str]:
+    """The fields of a call's body that bring the photo; `route_field` does unless an extra field takes its place."""
+    own = [route_field] if route_field not in extra else []
+    return own + [name for name, value in extra.items() if _has_image(value)]
+
+
 def merged(fields: Mapping[str, Any], extra: Mapping[str, Any], image_link: str) -> dict[str, Any]:
     """The fields of a call: an extra value replaces one, null leaves it out, IMAGE becomes the link."""
     filled = {name: _filled(value, image_link) for name, value in extra.items()}

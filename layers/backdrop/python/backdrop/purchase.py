@@ -43,7 +43,7 @@ from backdrop.photo_link import link_state
 from backdrop.queues import THROTTLED_SECONDS, backoff
 from backdrop.routes import ROUTES
 from backdrop.storage import LINK_SECONDS
-from backdrop.upload import Record
+from backdrop.upload import REPLAY_KNOWN, REPLAY_NEW, Record
 
 RATE_LIMIT_SECONDS = 5.0  # everybody waits this long after a 429 that doesn't say how long
 KEY_LIFE_SECONDS = 23 * 3600.0  # for so long a gateway is trusted to know a key again; none says for how long it does
@@ -143,6 +143,9 @@ def _call(
         answer = services.gateway.send(call, photo, services.settings.gateway_timeout_seconds)
     except GatewayError as error:
         raise _after_failure(claimed, error, slot, is_replay) from None
+    if is_replay:
+        what = REPLAY_KNOWN if answer.is_replayed else REPLAY_NEW
+        claimed.record = claimed.record.noted(services.clock.now(), what)
     services.metrics.gateway_answered(services.clock.now() - sent_at)
     purchase = Purchase(
         idempotency_key=call.idempotency_key,

@@ -14,6 +14,9 @@ from backdrop.failure_codes import FailureCode
 from backdrop.states import NEXT, ImpossibleMove, State
 
 HISTORY_LENGTH = 20
+REPLAY_KNOWN = "replay answered with the stored answer"
+REPLAY_NEW = "replay answered without a word of an earlier call"
+"""Lines of a history that tell whether a gateway honours idempotency keys."""
 STUCK_SECONDS = 600.0
 """An upload this long past its time is stuck: its message is lost."""
 
