@@ -89,7 +89,7 @@ def draw(seed: int) -> Plan:
         events.append(PromptFile(0.0, chance.choice(["prompt.txt", "shoes/prompt.txt"]), f"{PROMPT} file"))
     if chance.random() < 0.1:
         return Plan(world, tuple(events))  # a quiet day
-    for _ in range(chance.choice([1, 2, 3, 4, 6, 9, 14])):
+    for _ in range(chance.choice([2, 4, 6, 8, 11, 16])):
         make = chance.choices([make for make, _ in _TROUBLES], [weight for _, weight in _TROUBLES])[0]
         events.append(make(chance, span, keys, uploads))
     return Plan(world, tuple(events))
@@ -126,7 +126,7 @@ def _world(seed: int, chance: Random, images: int) -> World:
 
 
 def _uploads(chance: Random, span: float) -> list[Upload]:
-    number = chance.choices([chance.randint(2, 4), chance.randint(5, 10), chance.randint(11, 40)], [75, 23, 2])[0]
+    number = chance.choices([chance.randint(2, 3), chance.randint(4, 9), chance.randint(10, 40)], [78, 20, 2])[0]
     keys = [f"{chance.choice(['', 'shoes/', 'shoes/red/'])}{each}.jpg" for each in range(max(1, number * 2 // 3))]
     uploads = []
     for each in range(number):
@@ -177,7 +177,7 @@ def _kill(chance: Random, _span: float, keys: list[str], _uploads: list[Upload])
 
 def _gateway(chance: Random, _span: float, keys: list[str], _uploads: list[Upload]) -> Event:
     kind = chance.choice(chance.choice([NOT_CHARGED, CHARGED, CHARGED, FINAL, ACCOUNT]))
-    return GatewayTrouble(chance.choice(keys), chance.choice([1, 1, 1, 2, 2, 3, 4]), kind, _seconds(chance))
+    return GatewayTrouble(chance.choice(keys), chance.choice([1, 1, 1, 1, 2, 2, 3]), kind, _seconds(chance))
 
 
 def _result(chance: Random, _span: float, keys: list[str], _uploads: list[Upload]) -> Event:
@@ -234,9 +234,9 @@ def _key_change(chance: Random, span: float, _keys: list[str], _uploads: list[Up
 
 _TROUBLES: list[tuple[Callable[[Random, float, list[str], list[Upload]], Event], float]] = [
     (_notice, 4),
-    (_aws, 6),
-    (_kill, 6),
-    (_gateway, 7),
+    (_aws, 7),
+    (_kill, 7),
+    (_gateway, 10),
     (_result, 2),
     (_redelivery, 2),
     (_outage, 1.5),
