@@ -45,7 +45,7 @@ def test_replays_that_are_charged_stay_within_the_limit(
     assert world.charged() == 3
 
 
-def test_row_97_inline_images_that_can_not_be_stored_are_asked_for_max_attempts_times(
+def test_row_99_inline_images_that_can_not_be_stored_are_asked_for_max_attempts_times(
     world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.gateway.settings(honours_idempotency_keys=False, answer="b64_json")

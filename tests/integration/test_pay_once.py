@@ -257,7 +257,7 @@ def test_a_refused_replay_of_a_file_upload_proves_nothing_however_late(
     assert world.charged() == 1
 
 
-def test_row_96_a_file_upload_is_not_repeated_with_the_photo_that_has_replaced_its_own(
+def test_row_98_a_file_upload_is_not_repeated_with_the_photo_that_has_replaced_its_own(
     environment: pytest.MonkeyPatch, world: Harness, photo: bytes
 ) -> None:
     """Without versions, the key is all that names the photo."""
