@@ -122,6 +122,7 @@ class Play:
                 self.photos.restore(event.key)
             self.promises.changed(event.key)
         elif isinstance(event, RemoveResult):
+            self.promises.removed.add(event.key)
             for stack in self.stacks:
                 for key in list(stack.results.keys(f"{event.key}.")):
                     stack.results.delete(key, now)
@@ -168,6 +169,12 @@ class Play:
 
     def _is_at_rest(self, stack: Stack) -> bool:
         return not (stack.queue.waiting or stack.lambda_.running or self.promises.unfinished(stack))
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """How long things went wrong, and how long it took until everything was at rest after that."""
+        troubled = min(self._quiet_at, self.time.now) - self.begin
+        return troubled / 3600, (self.time.now - self.begin - troubled) / 3600
 
     # What workers meet
 

@@ -29,11 +29,13 @@ NEXT_STATES = {
     "UNCHANGED": {"UNCHANGED", "CLAIMED"},
 }
 """Which states may follow in the ledger. PAID may follow a state that another worker wrote during the call."""
-MOST_INVOCATIONS, MOST_AN_HOUR = 150, 15
-"""Of the functions, for one upload."""
+MOST_INVOCATIONS, MOST_AN_HOUR, MOST_A_LATER_HOUR = 150, 150, 15
+"""Of the functions, for one upload: at all, while things go wrong, and while it waits for the next day."""
 SECRETS = (PROMPT, SIGNATURE[:40], "sk-first", "sk-second", "?sig=")
 KNOWN_SECONDS = 23 * 3600.0
 """For so long Backdrop takes a key for known to the gateway."""
+TRAVEL_SECONDS = 0.1
+"""A call counts for the day on which it is sent, and takes a moment to arrive."""
 MIDNIGHT_SECONDS = 4.0
 """Around midnight, clocks that are apart may take a call for one of either day."""
 
@@ -45,6 +47,11 @@ class Promises:
         self._play = play
         self.violations: list[str] = []
         self.kills = 0
+        self.lost_answers = 0
+        """Of AWS, for good: whoever asked can't know what took place."""
+        self.removed: set[str] = set()
+        """Keys whose results somebody has deleted."""
+        self._handed_back = 0
         self._order: Counter[str] = Counter()
         self._number: dict[tuple[str, str], int] = {}
         """Of each version of a key: which it was, from 1."""
@@ -208,14 +215,15 @@ class Promises:
         limit = max(charge.stack.limits) if 0 not in charge.stack.limits else 0
         if limit:
             into = charge.at % 86_400
-            is_near_midnight = into < MIDNIGHT_SECONDS or into > 86_400 - MIDNIGHT_SECONDS
-            if not (is_near_midnight and self._play.world.skew_seconds):
+            margin = MIDNIGHT_SECONDS if self._play.world.skew_seconds else TRAVEL_SECONDS
+            if margin < into < 86_400 - margin:
                 self._days[charge.stack, utc_day(charge.at)] += charge.images
                 if self._days[charge.stack, utc_day(charge.at)] > limit:
                     self.broken(f"more than {limit} images were bought on one day")
 
     def ended_with(self, _stack: "Stack", function: str, worker: "Worker", error: Exception) -> None:
-        """A handler raised."""
+        """A handler raised; what it worked on is in Lambda's message."""
+        self._handed_back += function == "trigger"
         if not isinstance(error, BotoCoreError | ClientError):
             self.broken(f"{worker.subject}: {function} ended with {type(error).__name__}: {error}")
 
@@ -253,8 +261,9 @@ class Promises:
             self._all_ended(stack)
             self._adds_up(stack)
             for subject, count in stack.invocations.items():
-                hours = (self._play.time.now - self._play.begin) / 3600
-                most = (MOST_INVOCATIONS + MOST_AN_HOUR * hours) * max(self._order[subject], 1)
+                troubled, later = self._play.hours
+                most = MOST_INVOCATIONS + MOST_AN_HOUR * troubled + MOST_A_LATER_HOUR * later
+                most *= max(self._order[subject], 1)
                 if subject != "reconcile" and count > most:
                     self.broken(f"{subject}: {count} invocations")
 
@@ -268,8 +277,8 @@ class Promises:
                 self.broken(f"{photo.key}: lost: it is SUPERSEDED and current")
             elif item["state"]["S"] in ("DONE", "UNCHANGED"):
                 self._has_result(stack, photo, item)
-        # Without versions, the event of a killed worker names whatever is under the key by now.
-        may_be_forgotten = bool(self.kills) and not self._play.world.is_versioned
+        # Without versions, the event that Lambda sends on names whatever is under the key by now.
+        may_be_forgotten = bool(self.kills + self._handed_back) and not self._play.world.is_versioned
         for item in stack.table.items.values():
             if "state" in item and not _is_over(item) and not may_be_forgotten:
                 self.broken(f"{item['key']['S']}: it stays {item['state']['S']}")
@@ -281,8 +290,8 @@ class Promises:
     def _has_result(self, stack: "Stack", photo: StoredObject, item: dict[str, Any]) -> None:
         is_done = item["state"]["S"] == "DONE"
         is_whole = all("M" in output for output in item["outputs"]["L"])
-        if photo.key in self._was_restored:
-            return  # results stay what they are when the upload that they are of is removed for good
+        if photo.key in self._was_restored or photo.key in self.removed:
+            return  # whoever removes an upload or its results for good has the word about them
         if is_done and not is_whole:
             self.broken(f"{photo.key}: DONE without one of its results")
         for output in item["outputs"]["L"]:
@@ -321,7 +330,7 @@ class Promises:
             billed = letters.get(item_id, {}).get("billed", "")
             if item["state"]["S"] == "REJECTED" and ((billed == "no" and charges) or (billed == "yes" and not charges)):
                 self.broken(f"{key}: its letter says billed {billed}; {len(charges)} charges")
-        if not self.kills:
+        if not self.kills and not self.lost_answers:
             spent = sum(
                 float(item["cost_usd"]["S"])
                 for item in stack.table.items.values()

@@ -99,6 +99,7 @@ class BadRegion:
                 error = ReadTimeoutError(endpoint_url="https://aws")
                 play.note("AWS", f"the answer to {name} of {worker.name} is lost")
             if tried == TRIES - 1 or (isinstance(error, ClientError) and now and now.kind == "refused"):
+                play.promises.lost_answers += isinstance(error, ReadTimeoutError)
                 raise error
             self._delay(BACKOFF_SECONDS[tried])
         raise AssertionError("unreachable")
