@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -282,6 +283,10 @@ def test_when_the_stack_goes_away_the_page_says_so_and_goes_on_when_it_is_back(
         page.keyboard.press("a")
         expect(page.locator("#said")).to_contain_text("AWS can't be asked", timeout=WAIT)
         status(page, "a.jpg", "To decide")
+        with page.expect_response(lambda answer: answer.status == 503, timeout=WAIT):
+            card(page, "a.jpg").locator("a").click()
+        expect(page).to_have_url(re.compile("^[^#]+$"))
+        expect(page.locator("#grid")).to_be_visible()
         relay.is_open = True
         card(page, "a.jpg").locator("a").focus()
         page.keyboard.press("a")

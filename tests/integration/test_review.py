@@ -418,3 +418,14 @@ def test_gallery_and_status_say_what_was_decided(page: Opener, world: Harness, p
     html = Path("page.html").read_text(encoding="utf-8")
     assert html.count('<span class="verdict approved">Approved</span>') == 1
     assert html.count('<span class="verdict rejected">Rejected</span>') == 1
+
+
+def test_while_calls_are_paused_the_page_says_why(page: Opener, world: Harness, photo: bytes) -> None:
+    world.gateway.faults([{"kind": "status", "status": 402}])
+    world.upload("b.jpg", photo, prompt="snow")
+    opened = page()
+    html = opened.client.get("").text
+    assert "Nothing new is made at present." in html
+    assert "the account has no money left" in html
+    assert opened.cards()["b.jpg"]["status"] == "waiting"
+    assert "Waits for calls to get through" in html

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from backdrop.log import logger
-from tools.bench import bulk, cold, memory, money, over_tls, scale, targets, warm
+from tools.bench import bulk, cold, memory, money, over_tls, review_page, scale, targets, warm
 from tools.bench.chart import chart
 from tools.bench.report import table
 from tools.bench.workers import ALTERNATIVE, FLOOR, OURS, benched
@@ -113,6 +113,10 @@ def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     usual = next(games[0] for games in played if games[0]["rpm"] == 600)
     yield "What AWS asks for", money.EXPLAINED, money.rows(usual)
     yield "A month without uploads", "At the same list prices.", money.idle_rows()
+    if review_page.BROWSER and not quick:
+        shown, rest = review_page.rows(1000, 3)
+        yield "The review page with a thousand pairs", review_page.EXPLAINED, shown
+        yield "The review page at rest", "An open page, while nothing happens.", [rest]
 
 
 def picture(rows: dict[str, list[dict[str, Any]]]) -> str:

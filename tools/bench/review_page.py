@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,20 @@ from backdrop.settings import Settings
 from backdrop.states import State
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
+from backdrop_cli.review.pairs import Picture
+from backdrop_cli.review.pictures import SIDES, Cache
 from backdrop_cli.review.serving import server
+from backdrop_cli.thumbnails import thumbnail
 from tools.bench.report import table
 from tools.local_stack import CREDENTIALS, SAMPLES
 
 INPUT, OUTPUT, TABLE = "bench-input", "bench-output", "bench-ledger"
 SCROLL_SECONDS = 10.0
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+EXPLAINED = (
+    "Its small pictures on disk; each load in a new browser without a graphics card, as the browser tells it. Scrolled"
+    f" from the first pair to the last in {SCROLL_SECONDS:g} seconds. moto plays AWS, on the same cores."
+)
 _FRAMES = """async (seconds) => {
   const frames = [], height = document.documentElement.scrollHeight - innerHeight;
   await new Promise((done) => {
@@ -143,10 +151,21 @@ def _resident_mb(process: int) -> float:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
 
 
-def _renderer_mb(profile: str) -> float:
+def _renderers(profile: str) -> list[int]:
+    """Process ids of the browser's renderers; the page's is the busiest."""
     found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    pids = [int(line.split()[0]) for line in found.splitlines() if "--type=renderer" in line and profile in line]
-    return max((_resident_mb(pid) for pid in pids), default=0.0)
+    return [int(line.split()[0]) for line in found.splitlines() if "--type=renderer" in line and profile in line]
+
+
+def _renderer_mb(profile: str) -> float:
+    return max(map(_resident_mb, _renderers(profile)), default=0.0)
+
+
+def _renderer_cpu_seconds(profile: str) -> float:
+    ticks = 0
+    for pid in _renderers(profile):
+        ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def at_rest(deployment: Deployment, page: Page, seconds: float = 120.0) -> dict[str, Any]:
@@ -179,16 +198,17 @@ def _until_shown(page: Page) -> float:
     return time.monotonic() - began
 
 
-def measured(page: Page, address: str, profile: str, what: str, pairs: int) -> dict[str, Any]:
+def measured(page: Page, address: str, profile: str, pairs: int) -> dict[str, Any]:
     """Load the page, and scroll through all of it."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     page.goto(address)
     pictures = _until_shown(page) * 1000
     paints = page.evaluate(_PAINTS)
+    cpu = _renderer_cpu_seconds(profile)
     frames = sorted(page.evaluate(_FRAMES, SCROLL_SECONDS))
+    cpu = _renderer_cpu_seconds(profile) - cpu
     row = {
-        "pictures": what,
         "pairs": pairs,
         "first paint ms": round(paints["paint"]),
         "page ready ms": round(paints["ready"]),
@@ -197,6 +217,7 @@ def measured(page: Page, address: str, profile: str, what: str, pairs: int) -> d
         "frame ms, median": round(statistics.median(frames), 1),
         "95 %": round(frames[int(len(frames) * 0.95)], 1),
         "longest": round(frames[-1], 1),
+        "renderer cpu ms a frame": round(1000 * cpu / len(frames), 1),
         "script memory MB": round(_metric(session, "JSHeapUsedSize") / 2**20, 1),
         "renderer MB": round(_renderer_mb(profile)),
     }
@@ -204,28 +225,44 @@ def measured(page: Page, address: str, profile: str, what: str, pairs: int) -> d
     return row
 
 
+def keep_pictures(deployment: Deployment, cache: Cache) -> None:
+    """What the server would have made and kept, had somebody looked at everything before."""
+    made: dict[str, bytes] = {}
+    for bucket in (INPUT, OUTPUT):
+        for page in deployment.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            for each in page["Versions"]:
+                etag = each["ETag"].strip('"')
+                picture = Picture(bucket, each["Key"], each["VersionId"])
+                found = deployment.s3.get_object(Bucket=bucket, Key=each["Key"])
+                data = found["Body"].read()
+                if etag not in made:
+                    made[etag] = thumbnail(data, SIDES["small"]).data
+                job_id = found["Metadata"].get("job-id", "")
+                token = replace(picture, job_id=job_id).token if job_id else replace(picture, etag=etag).token
+                cache.keep(f"{token}-small.webp", made[etag])
+
+
 def rows(pairs: int, loads: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Without the pictures on disk, then with them `loads` times; and what is asked at rest."""
-    browser = next(filter(None, map(shutil.which, _BROWSERS)))
+    """The page with its pictures on disk, in `loads` new browsers; and what is asked at rest."""
     os.environ.update(CREDENTIALS)
     with mock_aws(), tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         deployment = Deployment("backdrop")
         vars(deployment)["settings"] = SETTINGS
         fill(deployment, pairs)
+        keep_pictures(deployment, Cache(Path(folder) / "cache"))
         found = []
         with serving(deployment, Path(folder) / "cache") as address:
-            for load in range(loads + 1):
+            for load in range(loads):
                 profile = f"{folder}/profile-{load}"
                 context = playwright.chromium.launch_persistent_context(
-                    profile, executable_path=browser, args=["--no-sandbox"], viewport={"width": 1280, "height": 900}
+                    profile, executable_path=BROWSER, args=["--no-sandbox"], viewport={"width": 1280, "height": 900}
                 )
                 page = context.pages[0]
-                if load == 0:
-                    page.goto(address)
-                    while "Looking" in page.locator("#top").inner_text():
-                        time.sleep(0.5)
-                found.append(measured(page, address, profile, "from disk" if load else "made anew", pairs))
-                if load == loads:
+                page.goto(address)
+                while "Looking" in page.locator("#top").inner_text():
+                    time.sleep(0.5)
+                found.append(measured(page, address, profile, pairs))
+                if load == loads - 1:
                     rest = at_rest(deployment, page)
                 context.close()
         return found, rest

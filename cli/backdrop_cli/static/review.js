@@ -63,11 +63,17 @@ function readTop() {
 async function look(id) {
   if (!card(id)) return back();
   if (!open) saved.scroll = scrollY;
-  const isAnother = open !== id;
+  const before = open;
+  const isAnother = before !== id;
   open = id;
   point(id);
   const answer = await ask(`pair/${id}`);
-  if (!answer || open !== id) return;
+  if (open !== id) return;
+  if (!answer) {
+    open = before;
+    history.replaceState(null, "", location.pathname + (before && `#${before}`));
+    return;
+  }
   const had = document.activeElement?.dataset?.do && one.contains(document.activeElement);
   one.innerHTML = await answer.text();
   const { choice, results } = $("#shown").dataset;
