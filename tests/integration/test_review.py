@@ -352,7 +352,7 @@ def test_pictures_are_small_kept_on_disk_and_whole_on_demand(
     answer = opened.client.get(f"picture/{small[0]}/small")
     assert answer.headers["content-type"] == "image/webp"
     assert "immutable" in answer.headers["cache-control"]
-    assert max(PIL.Image.open(io.BytesIO(answer.content)).size) <= 480
+    assert max(PIL.Image.open(io.BytesIO(answer.content)).size) <= 400
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{small[0]}-small.webp"]
     world.s3.delete_object(Bucket=INPUT, Key=KEY)
     assert opened.client.get(f"picture/{small[0]}/small").content == answer.content

@@ -17,7 +17,7 @@ from backdrop_cli.deployment import Deployment
 from backdrop_cli.review.pairs import Picture
 from backdrop_cli.thumbnails import NotShown, thumbnail
 
-SIDES = {"small": 480, "large": 1600}
+SIDES = {"small": 400, "large": 1600}
 """Of the pictures in the grid and of those that are looked at closely: the longer side, in pixels."""
 MOST_CACHE_BYTES = 512 * 2**20
 _FETCHES = 6  # at once; each holds one whole picture in memory
