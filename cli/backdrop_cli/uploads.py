@@ -61,7 +61,7 @@ def waits_for(record: Record, pace: PaceNow, daily_limit: int, now: float) -> st
         return "result"
     if pace.paused_since:
         return "pause"
-    if 0 < daily_limit < pace.bought_today + still_to_buy(record):
+    if record.images_later or 0 < daily_limit < pace.bought_today + still_to_buy(record):
         return "daily_limit"
     if record.queue_position > now:
         return "slot"

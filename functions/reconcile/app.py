@@ -1,4 +1,4 @@
-"""Schedule → uploads that the ledger doesn't know or that are stuck → RetryQueue."""
+"""Schedule → uploads that are unknown, stuck, or asleep although today has room → RetryFunction looks at them."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,12 +9,20 @@ from backdrop.bootstrap import get_services, prepare
 from backdrop.invocation import ends_at, new_owner
 from backdrop.log import logger
 from backdrop.reconcile import reconcile
+from backdrop.wake import wake
 
 prepare(calls_gateway=False)
 
 
 @logger.inject_lambda_context(clear_state=True)
-def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Look for lost uploads; the answer counts what was listed, recent and enqueued."""
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Look for room for those that sleep and, unless the event wants `only` that, for lost uploads.
+
+    The answer counts what was woken, listed, recent and enqueued.
+    """
     services = get_services()
-    return asdict(reconcile(services, new_owner(context), ends_at(context, services)))
+    until = ends_at(context, services)
+    answer: dict[str, Any] = {"woken": wake(services, until)}
+    if event.get("only") != "wake":
+        answer |= asdict(reconcile(services, new_owner(context), until))
+    return answer

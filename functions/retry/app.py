@@ -1,5 +1,6 @@
 """RetryQueue message → job → process; what can't be finished now stays in the queue, hidden until its time."""
 
+from dataclasses import replace
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -49,7 +50,7 @@ def _process(message: dict[str, Any], services: Services, owner: str, until: flo
             services.queues.retry(job, 0)
         return None
     for job in jobs:
-        outcome = run(job, services, owner, until)
+        outcome = run(replace(job, receipt_handle=message["receiptHandle"]), services, owner, until)
         if outcome.due_at is not None:
             return max(0.0, outcome.due_at - services.clock.now())
     return None

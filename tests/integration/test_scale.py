@@ -78,3 +78,18 @@ def test_row_69_behind_such_a_proxy_a_gateway_that_knows_no_keys_never_passes_th
     days = [count for name, count in result["charges"].items() if name.count("-") == 2]
     assert max(days) <= 30
     assert result["stored"] + result["dead letters"] == 40
+
+
+def test_row_87_a_hundred_uploads_at_ten_a_day_cost_twelve_invocations_each() -> None:
+    result = played(Scenario("", uploads=100, rpm=60, daily_limit=10))
+
+    days = [count for name, count in result["charges"].items() if name.count("-") == 2]
+    assert (days, result["stored"], result["dead letters"], result["unforeseen"]) == ([10] * 10, 100, 0, 0)
+    assert result["invocations"] <= 12
+
+
+def test_ten_executions_of_a_new_account_make_nobody_wait_for_a_quarter_of_an_hour() -> None:
+    result = played(Scenario("", uploads=100, rpm=60, executions=10, retry_concurrency=20))
+
+    assert (result["stored"], result["unforeseen"]) == (100, 0)
+    assert result["oldest"] < 600

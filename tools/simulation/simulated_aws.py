@@ -149,6 +149,10 @@ class SimulatedDynamoDB:
         """As DynamoDB's."""
         return self._connection.call("dynamodb", "BatchGetItem", lambda: self.table.batch_get_item(**arguments))
 
+    def scan(self, **arguments: Any) -> Any:
+        """As DynamoDB's."""
+        return self._connection.call("dynamodb", "Scan", lambda: self.table.scan(**arguments))
+
     def put_item(self, **arguments: Any) -> Any:
         """As DynamoDB's."""
         item = arguments["Item"]

@@ -33,6 +33,12 @@ class SimulatedTable:
         found = [self.items[key["id"]["S"]] for key in wanted["Keys"] if key["id"]["S"] in self.items]
         return {"Responses": {table: [dict(item) for item in found]}}
 
+    def scan(self, FilterExpression: str, ExpressionAttributeValues: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """As DynamoDB's, in one page; whole items, whatever is asked for."""
+        values = {name: _plain(value) for name, value in ExpressionAttributeValues.items()}
+        code = _code(FilterExpression)
+        return {"Items": [dict(item) for item in self.items.values() if _evaluate(code, item, values)]}
+
     def put_item(self, Item: dict[str, Any], **arguments: Any) -> dict[str, Any]:
         """As DynamoDB's."""
         self._check(Item["id"]["S"], arguments, "PutItem", Item)
@@ -69,8 +75,8 @@ class SimulatedTable:
 @cache
 def _parts(expression: str) -> tuple[list[tuple[str, CodeType]], list[str]]:
     """What an update sets and what it removes."""
-    sets, _, removes = expression.removeprefix("SET ").partition(" REMOVE ")
-    assignments = (assignment.partition(" = ") for assignment in re.split(r", (?=#?\w+ = )", sets))
+    sets, _, removes = f" {expression}".partition(" REMOVE ")
+    assignments = (part.partition(" = ") for part in re.split(r", (?=#?\w+ = )", sets.removeprefix(" SET ")) if part)
     return [(name.lstrip("#"), _code(text)) for name, _, text in assignments], list(filter(None, removes.split(", ")))
 
 

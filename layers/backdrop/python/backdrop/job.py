@@ -32,6 +32,8 @@ class Job:
     failed_at: str | None = None
     """Of the dead letter that this job was moved back from; None for every other job."""
     purchase: Purchase | None = None
+    receipt_handle: str | None = None
+    """Of the message that brought it."""
 
     @property
     def id(self) -> str:

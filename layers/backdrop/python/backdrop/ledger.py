@@ -6,7 +6,7 @@ it on.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -29,6 +29,16 @@ KEEP_ANSWER_DAYS = 7
 _BATCH = 100  # keys of one BatchGetItem
 _BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """An upload that waits for a later day: the images that it wants, when it wakes, and its message."""
+
+    images: int
+    due_at: float
+    """Epoch seconds."""
+    receipt_handle: str | None
 
 
 class Ledger:
@@ -208,6 +218,24 @@ class Ledger:
         """Every record, in no order: a scan of the whole table, for receipts."""
         for page in self._client.get_paginator("scan").paginate(TableName=self._table):
             yield from (record_of(item) for item in page["Items"] if "state" in item)
+
+    def sleepers(self) -> Iterator[Sleeper]:
+        """The uploads that wait for a later day, in no order: a scan of the whole table."""
+        arguments: dict[str, Any] = {
+            "TableName": self._table,
+            "FilterExpression": "images_later > :zero AND #state IN (:claimed, :unknown)",
+            "ProjectionExpression": "images_later, receipt_handle, due_at",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": attributes({":zero": 0, ":claimed": State.CLAIMED, ":unknown": State.UNKNOWN}),
+        }
+        while True:
+            page = self._client.scan(**arguments)
+            for item in page["Items"]:
+                handle = item.get("receipt_handle", {}).get("S")
+                yield Sleeper(int(item["images_later"]["N"]), float(item["due_at"]["N"]), handle)
+            if "LastEvaluatedKey" not in page:
+                return
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def cursor(self) -> dict[str, str] | None:
         """Where the last reconcile run stopped listing; None for the beginning."""

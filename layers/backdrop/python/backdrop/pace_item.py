@@ -1,9 +1,10 @@
 """The item in the ledger table that all workers share: what the rate limiter and its circuit breaker know.
 
 Attributes: `next_slot`, `queue_tail`, `retry_tail`, `held_until`; `day`, `images` bought or reserved that day,
-`full_since`, `returned` (the slot whose images were given back last); `failures` in a row, counted in images, since
-`failing_since`, the last of them `last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`,
-`probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
+`returned` (the slot whose images were given back last); `day_tail`, the last place on a later day, `promised_images` of
+that day, and `least_wanted`, the fewest images that an upload which sleeps wants; `failures` in a row, counted in
+images, since `failing_since`, the last of them `last_failure`; and during a pause `paused_since`, `pause_reason`,
+`probe_at`, `probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
 from dataclasses import dataclass

@@ -22,6 +22,7 @@ from backdrop.errors import (
     AccountFault,
     AnsweredError,
     BadRequestError,
+    DailyLimitReached,
     GatewayBusy,
     GatewayError,
     KeyThrottled,
@@ -58,7 +59,8 @@ def buy(claimed: ClaimedUpload) -> tuple[bytes, ...]:
     upload, request = inspect(claimed.job, services.storage, services.prompts, services.settings)
     claimed.record = replace(claimed.record, tag=request.tag)
     made_from = fingerprint(upload, request, services.settings)
-    if not (claimed.record.queue_position or claimed.record.calls_sent):  # only at first: a look costs a request to S3
+    record = claimed.record
+    if not (record.queue_position or record.images_later or record.calls_sent):  # only at first: it costs a request
         current = services.result_storage.current_results(claimed.job.key, request.n, made_from, request.again)
         if current:
             services.prompts.forget()  # a prompt.txt may have changed since this worker read it
@@ -66,7 +68,7 @@ def buy(claimed: ClaimedUpload) -> tuple[bytes, ...]:
             if fingerprint(upload, request, services.settings) == made_from:
                 raise Unchanged(current, made_from)
             made_from = fingerprint(upload, request, services.settings)
-    slot, leaves_at = _slot(claimed, request.n)
+    slot, leaves_at = _slot(claimed, request.n, is_replay=False)
     # Random, so that no other stack and no ledger made anew ever uses it for this upload; the ledger keeps it.
     key = f"{claimed.record.id}-{claimed.record.idempotency_key_number + 1}-{uuid4().hex[:12]}"
     now = services.clock.now()
@@ -97,15 +99,16 @@ def replay(claimed: ClaimedUpload) -> tuple[bytes, ...]:
         raise Superseded("another object has replaced it since its call failed")
     if 0 < claimed.services.settings.daily_image_limit < record.images:
         raise outcome_unknown(record, "a replay no longer fits into DailyImageLimit")
-    slot, leaves_at = _slot(claimed, record.images)  # reserved anew: perhaps the gateway charges it anew
+    # Its images are reserved anew: perhaps the gateway charges them anew.
+    slot, leaves_at = _slot(claimed, record.images, is_replay=True)
     return _call(
         claimed, record.with_replay(claimed.services.clock.now()), record.call, slot, leaves_at, is_replay=True
     )
 
 
-def _slot(claimed: ClaimedUpload, images: int) -> tuple[Slot, float]:
+def _slot(claimed: ClaimedUpload, images: int, *, is_replay: bool) -> tuple[Slot, float]:
     """A slot, and when its call is to leave."""
-    services, now = claimed.services, claimed.services.clock.now()
+    services, record, now = claimed.services, claimed.record, claimed.services.clock.now()
     try:
         services.gateway.have_key()  # before there is a slot that would be lost
     except KeyThrottled as error:
@@ -113,11 +116,16 @@ def _slot(claimed: ClaimedUpload, images: int) -> tuple[Slot, float]:
     try:
         if claimed.ends_at - now < services.settings.gateway_timeout_seconds + STORING_SECONDS:
             raise NoSlotFree(now)  # too little time is left in this invocation
-        slot = services.rate_limiter.acquire(images, claimed.record.queue_position)
+        day_place = record.due_at if record.images_later else 0.0
+        slot = services.rate_limiter.acquire(images, record.queue_position, day_place, is_replay=is_replay)
         return slot, services.rate_limiter.wait(slot)
+    except DailyLimitReached as wait:
+        handle = claimed.job.receipt_handle
+        sleeping = replace(record, queue_position=0.0, images_later=images, receipt_handle=handle)
+        raise claimed.postponed(wait, sleeping) from None
     except Postponed as wait:
         queue_position = wait.due_at if isinstance(wait, NoSlotFree) else 0.0
-        raise claimed.postponed(wait, replace(claimed.record, queue_position=queue_position)) from None
+        raise claimed.postponed(wait, replace(record, queue_position=queue_position, images_later=0)) from None
 
 
 def _call(

@@ -5,6 +5,8 @@ import random
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from backdrop.call import Purchase
 from backdrop.errors import Reason
 from backdrop.events_in import Malformed
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 MAX_DELAY_SECONDS = 900  # of SendMessage
 MAX_VISIBILITY_SECONDS = 43_000  # of ChangeMessageVisibility: 12 hours after the receive
 THROTTLED_SECONDS = (10.0, 300.0)  # least and most of the wait when AWS asks for fewer requests
+_NOT_HIDDEN = {"MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue"}
 MAX_BODY_CHARACTERS = 60_000  # of a malformed message that is passed on; JSON escapes one as up to 12 bytes
 
 
@@ -51,6 +54,16 @@ class Queues:
             ReceiptHandle=receipt_handle,
             VisibilityTimeout=_whole(seconds, MAX_VISIBILITY_SECONDS),
         )
+
+    def wake(self, receipt_handle: str) -> bool:
+        """Let a hidden message be seen now; False when it is not hidden any more, or looked at already."""
+        try:
+            self.hide(receipt_handle, 0)
+        except ClientError as error:
+            if error.response["Error"]["Code"].rpartition(".")[2] not in _NOT_HIDDEN:
+                raise
+            return False
+        return True
 
     def dead_letter(self, job: Job, reason: dict[str, Any], failed_at: str, history: tuple[str, ...]) -> None:
         """Put an upload that can't succeed by itself where people look."""

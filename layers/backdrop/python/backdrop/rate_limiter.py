@@ -17,9 +17,10 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import is_throttled
-from backdrop.circuit_breaker import SUSPECT_SECONDS, UP, CircuitBreaker, look_again
+from backdrop.circuit_breaker import SUSPECT_SECONDS, UP, CircuitBreaker
 from backdrop.clock import Clock, utc_day
-from backdrop.errors import DailyLimitReached, NoSlotFree, Postponed, Throttled
+from backdrop.errors import NoSlotFree, Postponed, Throttled
+from backdrop.later_days import LaterDays
 from backdrop.pace_item import SECOND, PaceItem, Slot, units
 
 if TYPE_CHECKING:
@@ -42,18 +43,19 @@ class RateLimiter:
         self.breaker = CircuitBreaker(self._item, clock, rpm)
         self._step = math.ceil(60 * SECOND * HEADROOM / rpm)
         self._daily_limit = daily_limit
+        self.later_days = LaterDays(self._item, clock, self._step, daily_limit)
 
-    def acquire(self, images: int, queue_position: float) -> Slot:
+    def acquire(self, images: int, queue_position: float, day_place: float = 0.0, *, is_replay: bool = False) -> Slot:
         """A slot, now or within MAX_INLINE_WAIT_SECONDS.
 
-        `queue_position` is the upload's place in the queue, 0 for none.
+        `queue_position` is the upload's place in the queue, `day_place` that on a later day, 0 for none.
 
         Raises NoSlotFree, Paused or DailyLimitReached with the time to come back.
         """
         self._item.is_new = False
         try:
             for _ in range(_MAX_CONFLICTS):
-                slot = self._try(images, queue_position)
+                slot = self._try(images, queue_position, day_place, is_replay)
                 if slot is not None:
                     return slot
         except ClientError as error:
@@ -109,13 +111,13 @@ class RateLimiter:
         )
         self._item.update("SET queue_tail = :until", {":until": until}, "queue_tail < :until")
 
-    def _try(self, images: int, queue_position: float) -> Slot | None:
+    def _try(self, images: int, queue_position: float, day_place: float, is_replay: bool) -> Slot | None:
         """One attempt, guided by what was last seen; None to try again with what is known now."""
         now = self._clock.now()
         today = max(utc_day(now), self._item.seen.get("day", ""))  # at midnight, clocks differ: days only go forward
         if self._item.seen.get("day") != today:
             self._item.update(
-                "SET #day = :day, images = :zero REMOVE full_since",
+                "SET #day = :day, images = :zero",
                 {":day": today, ":zero": 0},
                 "attribute_not_exists(#day) OR #day < :day",
             )
@@ -127,7 +129,10 @@ class RateLimiter:
             if self._item.seen.get("images", 0) > room:
                 if self._item.refresh():
                     return None
-                raise self._full(now)
+                later = self.later_days.place(images, day_place, is_replay=is_replay)
+                if later is None:
+                    return None
+                raise later
             values[":room"] = room
             same_day += " AND images <= :room"
         if "paused_since" in self._item.seen:
@@ -180,12 +185,3 @@ class RateLimiter:
                 )
             if won:
                 return NoSlotFree(self._item.seen[tail] / SECOND)
-
-    def _full(self, now: float) -> Postponed:
-        self._item.update(
-            "SET full_since = if_not_exists(full_since, :now)",
-            {":now": units(now), ":day": self._item.seen.get("day", utc_day(now))},
-            "#day = :day",
-        )
-        looks_again_at = look_again(now, self._item.seen.get("full_since"))
-        return DailyLimitReached("today's DailyImageLimit is used up", looks_again_at)

@@ -42,6 +42,10 @@ class Record:
     """When the upload is next looked at; 0 while a worker is on it."""
     queue_position: float = 0.0
     """Its place in the line for slots; 0 for none."""
+    images_later: int = 0
+    """Images that it waits for until a later day, having no room in today's DailyImageLimit; its place is `due_at`."""
+    receipt_handle: str | None = None
+    """Of the message that sleeps until then, by which it can be woken."""
     calls_sent: int = 0
     """Calls sent, answered or not."""
     failed_attempts: int = 0
@@ -131,6 +135,8 @@ class Record:
             idempotency_key=call.idempotency_key,
             idempotency_key_number=self.idempotency_key_number + 1,
             calls_sent=self.calls_sent + 1,
+            images_later=0,
+            receipt_handle=None,
             queue_position=now,  # it counts as a retry, should it have to call again
             unanswered=0,
             conflicts=0,
@@ -140,7 +146,13 @@ class Record:
 
     def with_replay(self, now: float) -> "Record":
         """The call of unknown outcome is about to be sent again, with its key and body."""
-        return replace(self._to(State.CALLING), calls_sent=self.calls_sent + 1, queue_position=now)
+        return replace(
+            self._to(State.CALLING),
+            calls_sent=self.calls_sent + 1,
+            queue_position=now,
+            images_later=0,
+            receipt_handle=None,
+        )
 
     def with_unanswered_call(self, is_excused: bool = False) -> "Record":
         """The call was sent and no complete answer came; an excused one doesn't count."""
