@@ -24,5 +24,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     until = ends_at(context, services)
     answer: dict[str, Any] = {"woken": wake(services, until)}
     if event.get("only") != "wake":
-        answer |= asdict(reconcile(services, new_owner(context), until))
+        is_scheduled = event.get("source") == "aws.events"  # by hand, it looks through everything
+        answer |= asdict(reconcile(services, new_owner(context), until, in_parts=is_scheduled))
     return answer

@@ -90,13 +90,13 @@ def test_images_that_were_given_back_are_noticed_too(limited: Harness, photo: by
     limited.gateway.faults([{"kind": "status", "status": 400, "match": "refused"}])
     limited.gateway.settings(latency_seconds=0)
     limited.upload("a.jpg", photo, prompt="wood")
-    slot = limited.app.pace.acquire(1, 0.0)
+    slot = limited.app.rate_limiter.acquire(1, 0.0)
     for number in range(2):
         limited.upload(f"{number}.jpg", photo, prompt="wood")
     limited.drain(seconds=LOOKED_AT_BY_THEN)
     assert limited.charged() == 1
 
-    limited.app.pace.refund(slot)
+    limited.app.rate_limiter.refund(slot)
 
     assert wake(limited) == 1
     limited.drain(seconds=60)
@@ -131,8 +131,8 @@ def test_nobody_is_woken_in_a_pause(limited: Harness, environment: pytest.Monkey
         limited.upload(f"{number}.jpg", photo, prompt="wood")
     limited.drain(seconds=LOOKED_AT_BY_THEN)
     raise_limit(limited, environment, 4)
-    slot = limited.app.pace.acquire(1, 0.0)
-    limited.app.pace.breaker.pause(slot, "402", may_be_charged=False)
+    slot = limited.app.rate_limiter.acquire(1, 0.0)
+    limited.app.rate_limiter.breaker.pause(slot, "402", may_be_charged=False)
 
     assert wake(limited) == 0
 

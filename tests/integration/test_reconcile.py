@@ -1,10 +1,13 @@
 """Uploads whose notification or message was lost are found and bought once."""
 
 import json
+import math
 from typing import Any
 
 import pytest
 
+from backdrop.ledger import Listing
+from backdrop.reconcile import pages_of_a_run
 from backdrop.upload import STUCK_SECONDS
 from tests.integration.harness import INPUT, ROOT, Harness
 
@@ -109,6 +112,49 @@ def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
 
     assert sum(each["enqueued"] for each in found) == 5
     assert not found[0]["complete"]
+
+
+def test_a_long_list_is_gone_through_once_in_four_hours_and_each_upload_is_seen(
+    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page costs a request: a million versions listed every quarter of an hour are $14 a month."""
+    monkeypatch.setattr("backdrop.reconcile.LEAST_PAGES", 2)
+    client = world.app.storage._client
+    real, pages = client.list_object_versions, list[int]()
+
+    def one_at_a_time(**arguments: Any) -> Any:
+        pages[-1] += 1
+        return real(**arguments, MaxKeys=1)
+
+    monkeypatch.setattr(client, "list_object_versions", one_at_a_time)
+    for number in range(32):
+        world.put(f"{number:02}.jpg", photo)  # without a prompt: never bought
+    found = []
+    for _ in range(18):
+        world.advance(900)
+        pages.append(0)
+        found.append(run(world))
+
+    assert pages[0] == 32, "how long the list is has to be found out once"
+    assert max(pages[1:]) <= 3, "a sixteenth of it each"
+    assert [each["complete"] for each in found[1:17]].count(True) == 1
+    assert sum(each["enqueued"] for each in found[1:17]) == 32, "nobody worked on them, so each is sent again"
+    assert world.invoke(world.reconcile_function, {})["complete"], "by hand, it goes on to the end"
+
+
+@pytest.mark.parametrize(
+    ("listing", "seconds", "pages"),
+    [
+        (Listing(0, 0, 0), 900, math.inf),
+        (Listing(0, 3, 1), 900, 50),
+        (Listing(0, 1_000, 1), 900, 63),
+        (Listing(500, 1_000, 1), 86_400, 6_000),
+        (Listing(10_000, 50, 1), 900, 625),
+    ],
+)
+def test_a_run_looks_through_what_four_hours_allow(listing: Listing, seconds: float, pages: float) -> None:
+    """Also when it runs once a day, and when the list has grown."""
+    assert pages_of_a_run(listing, listing.at + seconds) == pages
 
 
 def test_old_versions_and_deleted_objects_are_not_enqueued(world: Harness, photo: bytes) -> None:

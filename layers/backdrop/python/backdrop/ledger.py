@@ -29,6 +29,19 @@ KEEP_ANSWER_DAYS = 7
 _BATCH = 100  # keys of one BatchGetItem
 _BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
+_LISTING: dict[str, Any] = {"id": {"S": "reconcile-listing"}}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """How far the reconciler is in going through the input bucket, in pages of its list."""
+
+    pages: int
+    """So far this time."""
+    last_pages: int
+    """The last time that it came to the end; 0 for never."""
+    at: int
+    """When it last went on, in epoch seconds."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +259,17 @@ class Ledger:
         """Remember where to go on; None for the beginning."""
         marks: dict[str, Any] = {name: {"S": value} for name, value in (cursor or {}).items()}
         self._client.put_item(TableName=self._table, Item=_CURSOR | marks)
+
+    def listing(self) -> Listing:
+        """How far the reconciler is."""
+        item = self._client.get_item(TableName=self._table, Key=_LISTING).get("Item", {})
+        names = ("pages", "last_pages", "at")
+        return Listing(*(int(item[name]["N"]) if name in item else 0 for name in names))
+
+    def save_listing(self, listing: Listing) -> None:
+        """Remember it."""
+        marks: dict[str, Any] = {name: {"N": str(value)} for name, value in vars(listing).items()}
+        self._client.put_item(TableName=self._table, Item=_LISTING | marks)
 
     def keep_answer(self, job_id: str, answer: bytes) -> None:
         """Keep an answer of the gateway that held no image, for KEEP_ANSWER_DAYS; it may hold the prompt and links."""

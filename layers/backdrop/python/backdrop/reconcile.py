@@ -3,6 +3,7 @@
 S3 notifications have no dead-letter queue, so a lost one is found here.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from botocore.exceptions import ClientError
@@ -11,7 +12,7 @@ from backdrop.aws_errors import in_short, is_throttled
 from backdrop.clock import Clock
 from backdrop.errors import Postponed, Throttled
 from backdrop.job import Job
-from backdrop.ledger import Ledger
+from backdrop.ledger import Ledger, Listing
 from backdrop.log import logger
 from backdrop.queues import Queues
 from backdrop.services import Services
@@ -21,6 +22,8 @@ YOUNGEST_SECONDS = 120.0  # younger uploads are on their ordinary way
 OLDEST_SECONDS = 24 * 3600.0
 ENQUEUED_SECONDS = 3600.0  # an upload that was enqueued is left alone this long, then twice, four times as long
 MESSAGE_DELAY_SECONDS = 10.0  # the message shows up when the mark is made, which would hold up the retry function
+LEAST_PAGES = 50  # of the bucket's list, a thousand versions each, that a run looks through
+ONCE_THROUGH_SECONDS = 4 * 3600.0  # longer lists: six times while an upload is recent
 SAVING_SECONDS = 15.0  # kept free at the end of an invocation
 
 
@@ -34,13 +37,27 @@ class Reconciled:
     complete: bool = False
 
 
-def reconcile(services: Services, owner: str, ends_at: float) -> Reconciled:
-    """List the input bucket by pages until its end or shortly before `ends_at`; the next run goes on there."""
+def pages_of_a_run(listing: Listing, now: float) -> float:
+    """How many pages of the bucket's list a run should look through: each costs a request, new uploads or not."""
+    pages = max(listing.pages, listing.last_pages)
+    if not (pages and listing.at):
+        return math.inf
+    return max(LEAST_PAGES, math.ceil(pages * (now - listing.at) / ONCE_THROUGH_SECONDS))
+
+
+def reconcile(services: Services, owner: str, ends_at: float, *, in_parts: bool) -> Reconciled:
+    """List the input bucket by pages until its end or shortly before `ends_at`; the next run goes on there.
+
+    `in_parts`: a long list is gone through by several runs.
+    """
     seen = Reconciled()
     waiting = paid = 0.0
     try:
-        cursor = services.ledger.cursor()
-        while not seen.complete and services.clock.now() < ends_at - SAVING_SECONDS:
+        cursor, listing, started = services.ledger.cursor(), services.ledger.listing(), services.clock.now()
+        most = pages_of_a_run(listing, started) if in_parts else math.inf
+        pages, so_far = 0, listing.pages if cursor else 0
+        while not seen.complete and pages < most and services.clock.now() < ends_at - SAVING_SECONDS:
+            pages += 1
             page, cursor = services.storage.list_uploads(services.settings.input_bucket, cursor)
             now = services.clock.now()
             recent = [
@@ -69,6 +86,10 @@ def reconcile(services: Services, owner: str, ends_at: float) -> Reconciled:
             seen.recent += len(recent)
             seen.complete = cursor is None
             services.ledger.save_cursor(cursor)
+        so_far += pages
+        services.ledger.save_listing(
+            Listing(0 if seen.complete else so_far, so_far if seen.complete else listing.last_pages, int(started))
+        )
     except (ClientError, Throttled) as error:
         if not isinstance(error, Throttled) and not is_throttled(error):
             raise

@@ -17,21 +17,21 @@ MOST_AT_ONCE = 5_000  # of one run
 _SAVING_SECONDS = 60.0  # kept free for waking them
 
 
-def wake(app: Services, ends_at: float) -> int:
+def wake(services: Services, ends_at: float) -> int:
     """Let uploads that sleep look now, as far as there is room for their images; how many."""
-    days = app.pace.later_days
+    days = services.rate_limiter.later_days
     room, last_place = days.room(), days.last_place
     if not room:
         if days.anybody_sleeps:
-            app.metrics.postponed(DailyLimitReached.reason)  # once for all: they don't look themselves
+            services.metrics.postponed(DailyLimitReached.reason)  # once for all: they don't look themselves
         return 0
     wanted: Counter[int] = Counter()
     is_complete = False
 
     def asleep() -> Iterator[Sleeper]:
         nonlocal is_complete
-        for sleeper in app.ledger.sleepers():
-            if app.clock.now() > ends_at - _SAVING_SECONDS:
+        for sleeper in services.ledger.sleepers():
+            if services.clock.now() > ends_at - _SAVING_SECONDS:
                 return
             wanted[sleeper.images] += 1
             if sleeper.receipt_handle and sleeper.images <= room:
@@ -40,7 +40,7 @@ def wake(app: Services, ends_at: float) -> int:
 
     woken = 0
     for sleeper in heapq.nsmallest(min(room, MOST_AT_ONCE), asleep(), key=lambda each: each.due_at):
-        if sleeper.images <= room and app.queues.wake(sleeper.receipt_handle or ""):
+        if sleeper.images <= room and services.queues.wake(sleeper.receipt_handle or ""):
             room -= sleeper.images
             wanted[sleeper.images] -= 1
             woken += 1
