@@ -13,6 +13,7 @@ from backdrop.states import State
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.doctor_account import executions
+from backdrop_cli.doctor_before import before_deploy_findings
 from backdrop_cli.doctor_finding import Finding
 from backdrop_cli.doctor_gateway import gateway_findings
 from backdrop_cli.doctor_stack import stack_findings
@@ -32,9 +33,11 @@ MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to
 @examples(
     "backdrop doctor",
     "backdrop doctor --buy-one --json",
+    "backdrop doctor --before-deploy --stack shop",
 )
 @click.command()
 @click.option("--buy-one", is_flag=True, help="Send one sample photo all the way, for the price of one image.")
+@click.option("--before-deploy", is_flag=True, help="Check instead what can be checked before there is a stack.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -44,8 +47,10 @@ MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to
 )
 @common
 @click.pass_obj
-def doctor(context: CliContext, buy_one: bool, out: Path) -> int:
+def doctor(context: CliContext, buy_one: bool, before_deploy: bool, out: Path) -> int:
     """Check the stack, the key, the wallet and the model, one line each with what to do."""
+    if buy_one and before_deploy:
+        raise click.UsageError("--buy-one needs a stack, and --before-deploy is for when there is none.")
     found: list[Finding] = []
 
     def tell(finding: Finding) -> None:
@@ -54,7 +59,12 @@ def doctor(context: CliContext, buy_one: bool, out: Path) -> int:
             context.out.print(finding.line(15), soft_wrap=True)
 
     deployment = context.deployment
-    for finding in chain(stack_findings(deployment), [executions(deployment)], gateway_findings(deployment)):
+    looks = (
+        before_deploy_findings(deployment)
+        if before_deploy
+        else chain(stack_findings(deployment), [executions(deployment)], gateway_findings(deployment))
+    )
+    for finding in looks:
         tell(finding)
     if buy_one:
         can = all(each.state == "ok" or (each.state, each.what) in _BOUGHT_ALL_THE_SAME for each in found)

@@ -1,10 +1,16 @@
 """`backdrop doctor`: what it says of the account."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from botocore.stub import Stubber
 
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.doctor_account import executions
+from backdrop_cli.doctor_before import before_deploy_findings
+from backdrop_cli.doctor_finding import Finding
 from tests.integration.harness import Harness
 
 
@@ -36,3 +42,61 @@ def test_doctor_goes_on_when_it_may_not_ask_what_the_account_allows(deployment: 
     with Stubber(deployment.functions) as answers:
         answers.add_client_error("get_account_settings", "AccessDeniedException")
         assert executions(deployment).state == "doubt"
+
+
+@pytest.fixture
+def before(world: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Finding]]:
+    """What is said before a stack of some name is deployed, by what it is about."""
+    for name in ("sam", "make", "uv"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} 1.0\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def said(stack: str = "shop") -> dict[str, Finding]:
+        return {each.what: each for each in before_deploy_findings(Deployment(stack))}
+
+    return said
+
+
+Before = Callable[..., dict[str, Finding]]
+
+
+def test_before_a_deploy_doctor_says_that_nothing_is_in_the_way(before: Before) -> None:
+    found = before()
+
+    assert {name for name, each in found.items() if each.state == "fault"} == set()
+    assert {"sam", "credentials", "region", "stack name", "input bucket", "output bucket", "ledger", "key"} <= set(
+        found
+    )
+    assert found["input bucket"].says == "shop-input-123456789012 is free"
+    assert "123456789012" in found["credentials"].says
+    assert found["endpoint"].state == "doubt", "it is an emulator that is asked here"
+
+
+@pytest.mark.parametrize("stack", ["Shop", "shop_1", "1shop", "s" * 44])
+def test_before_a_deploy_doctor_refuses_a_name_that_no_bucket_can_begin_with(before: Before, stack: str) -> None:
+    assert before(stack)["stack name"].state == "fault"
+    assert before("s" * 43)["stack name"].state == "ok"
+
+
+def test_before_a_deploy_doctor_finds_what_an_earlier_stack_left(before: Before, world: Harness) -> None:
+    world.s3.create_bucket(Bucket="shop-output-123456789012")
+    assert before()["output bucket"].state == "fault"
+    assert "Import it" in before("backdrop")["ledger"].do
+
+
+def test_before_a_deploy_doctor_says_what_is_wrong_with_the_key(before: Before, world: Harness) -> None:
+    world.put_key("kein Schlüssel")
+    assert before()["key"].state == "fault"
+    world.ssm.delete_parameter(Name="/backdrop/gateway-api-key")
+    assert before()["key"].state == "doubt"
+    world.ssm.put_parameter(Name="/backdrop/gateway-api-key", Value="sk", Type="String")
+    assert "SecureString" in before()["key"].do
+
+
+def test_before_a_deploy_doctor_misses_the_sam_cli(
+    before: Before, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    found = before()
+    assert [found[name].state for name in ("sam", "layer", "make")] == ["fault"] * 3
