@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_doctor_goes_on_when_it_may_not_ask_what_the_account_allows(deployment: 
         assert executions(deployment).state == "doubt"
 
 
+CLIENTS = ("cloudformation", "dynamodb", "functions", "s3", "ssm", "sts")
+
+
+@cache
+def one_for_all() -> Deployment:
+    """Its clients are used by every test: making them takes longer than the tests."""
+    return Deployment("shop")
+
+
 @pytest.fixture
 def before(world: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Finding]]:
     """What is said before a stack of some name is deployed, by what it is about."""
@@ -53,7 +63,9 @@ def before(world: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     def said(stack: str = "shop") -> dict[str, Finding]:
-        return {each.what: each for each in before_deploy_findings(Deployment(stack))}
+        deployment = Deployment(stack)
+        deployment.__dict__.update({name: getattr(one_for_all(), name) for name in CLIENTS})
+        return {each.what: each for each in before_deploy_findings(deployment)}
 
     return said
 
