@@ -31,9 +31,8 @@ MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to
 
 
 @examples(
-    "backdrop doctor",
-    "backdrop doctor --buy-one --json",
     "backdrop doctor --before-deploy --stack shop",
+    "backdrop doctor --buy-one --json",
 )
 @click.command()
 @click.option("--buy-one", is_flag=True, help="Send one sample photo all the way, for the price of one image.")

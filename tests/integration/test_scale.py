@@ -84,12 +84,12 @@ def test_row_87_a_hundred_uploads_at_ten_a_day_cost_twelve_invocations_each() ->
     result = played(Scenario("", uploads=100, rpm=60, daily_limit=10))
 
     days = [count for name, count in result["charges"].items() if name.count("-") == 2]
-    assert (days, result["stored"], result["dead letters"], result["unforeseen"]) == ([10] * 10, 100, 0, 0)
+    assert (days, result["stored"], result["dead letters"], result["unexpected"]) == ([10] * 10, 100, 0, 0)
     assert result["invocations"] <= 12
 
 
 def test_ten_executions_of_a_new_account_make_nobody_wait_for_a_quarter_of_an_hour() -> None:
     result = played(Scenario("", uploads=100, rpm=60, executions=10, retry_concurrency=20))
 
-    assert (result["stored"], result["unforeseen"]) == (100, 0)
+    assert (result["stored"], result["unexpected"]) == (100, 0)
     assert result["oldest"] < 600
