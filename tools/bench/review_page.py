@@ -38,7 +38,7 @@ from tools.bench.report import table
 from tools.local_stack import CREDENTIALS, SAMPLES
 
 INPUT, OUTPUT, TABLE = "bench-input", "bench-output", "bench-ledger"
-SCROLL_SECONDS = 40.0
+SCROLL_SECONDS = 10.0
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EXPLAINED = (
     "Its small pictures on disk; each load in a new browser without a graphics card, as the browser tells it. Scrolled"
