@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test up down check lint types audit unit integration e2e least-privilege simulate bench picture help-page lock setup clean
+.PHONY: demo test up down check lint types audit unit integration e2e least-privilege simulate bench picture help-page lock setup clean second-opinion
 
 demo: setup ## Submit sample photos to a local stack, and show before and after.
 	$(PYTHON) -m tools.demo
@@ -55,6 +55,9 @@ least-privilege: setup ## Take every permission of the functions' roles away, on
 	$(PYTHON) -m tools.least_privilege
 
 SEEDS ?= 1000
+second-opinion: setup ## The ledger on a strict DynamoDB, the template in another CloudFormation. Takes Node.js.
+	$(PYTHON) -m tools.second_opinion
+
 simulate: setup ## Play SEEDS seeds of the simulation, from SEED on or else from a random one.
 	$(PYTHON) -m tools.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
