@@ -49,7 +49,7 @@ def _checked(job: Job, upload: Upload, prompts: FolderPrompts, settings: Setting
 def fingerprint(upload: Upload, request: Request, settings: Settings) -> str:
     """The same for uploads whose results would be made from the same bytes in the same way, whichever time it is."""
     # What nobody has asked for is left out, so that an option that is added later changes no fingerprint.
-    asked = {name: value for name, value in asdict(request).items() if value or name == "size"}
+    asked = {name: value for name, value in asdict(request).items() if value not in (None, "") or name == "size"}
     asked |= {"again": ""}
     asked.pop("tag", None)
     parts = [upload.etag, asked, settings.gateway_model, settings.gateway_route]

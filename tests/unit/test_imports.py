@@ -1,0 +1,46 @@
+"""Which module uses which: no circle, and nothing that reaches from a lower package into one above it."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"backdrop": "layers/backdrop/python/backdrop", "backdrop_cli": "cli/backdrop_cli", "tools": "tools"}
+"""From the lowest to the highest."""
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = [package, *path.relative_to(ROOT / folder).with_suffix("").parts]
+            found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def imported_by(path: Path, known: set[str]) -> set[str]:
+    """The modules of ours that one imports while it is loaded; imports for types alone don't count."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{name.name}" for name in node.names} | {node.module}
+    return found & known
+
+
+def test_imports_have_no_circle_and_none_goes_upwards() -> None:
+    paths = modules()
+    uses = {name: imported_by(path, set(paths)) - {name} for name, path in paths.items()}
+    assert sum(map(len, uses.values())) > 100
+
+    TopologicalSorter(uses).prepare()  # raises CycleError, which names the circle
+
+    order = list(PACKAGES)
+    upwards = [
+        f"{name} imports {other}"
+        for name, others in uses.items()
+        for other in others
+        if order.index(other.partition(".")[0]) > order.index(name.partition(".")[0])
+    ]
+    assert upwards == []
