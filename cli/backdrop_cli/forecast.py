@@ -45,7 +45,7 @@ _UNANSWERED = {
 
 @dataclass(frozen=True)
 class PaceNow:
-    """The pace keeper's item as it is. Times are epoch seconds."""
+    """The rate limiter's item as it is. Times are epoch seconds."""
 
     bought_today: int
     """Images bought or reserved in this UTC day."""

@@ -90,7 +90,7 @@ def last_failure(record: Record) -> str:
 
 def still_to_buy(record: Record | None) -> int:
     """How many images an upload that is not over will buy; 1 while the ledger doesn't know."""
-    if record and (record.paid_at or record.state is State.REJECTED):  # the latter: only its letter is missing
+    if record and (record.paid_at or record.state is State.REJECTED):  # the latter: only its dead letter is missing
         return 0
     return record.images or 1 if record else 1
 
