@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test up down check lint types audit unit integration e2e least-privilege simulate bench picture help-page lock setup clean second-opinion
+.PHONY: demo test up down check lint types audit unit integration real-gateways e2e least-privilege simulate bench picture help-page lock setup clean second-opinion
 
 demo: setup ## Submit sample photos to a local stack, and show before and after.
 	$(PYTHON) -m tools.demo
@@ -44,8 +44,15 @@ audit: setup .local/audit ## Template, dependencies and files: what is unsafe, k
 unit: setup
 	$(PYTHON) -m pytest -q -n 2 tests/unit
 
-integration: setup
+integration: setup real-gateways
 	$(PYTHON) -m pytest -q -n 2 --dist worksteal tests/integration
+
+LLMOPS := tests/real_gateways
+real-gateways: ## A gateway that people use, for the tests; without npm or its registry those tests are skipped.
+	@command -v npm >/dev/null || { echo "npm is not installed: tests with the LLMOps gateway are skipped"; exit 0; }; \
+	cmp -s $(LLMOPS)/package-lock.json $(LLMOPS)/node_modules/.installed || { \
+	  cd $(LLMOPS) && npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 0 --loglevel error >/dev/null \
+	  && cp package-lock.json node_modules/.installed; } || echo "npm ci failed: tests with the LLMOps gateway are skipped"
 
 e2e: setup
 	$(PYTHON) -m pytest -q -n 2 --dist loadgroup -m "not alone" tests/e2e
