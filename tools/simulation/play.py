@@ -77,7 +77,10 @@ class Play:
             for event in self.plan.played:
                 self._schedule(event)
             self.time.at(self.begin + self.world.reconcile_seconds * 0.5, self._tick)
-            self.time.run(until=self.begin + 2 * MOST_SECONDS)
+            try:
+                self.time.run(until=self.begin + 2 * MOST_SECONDS)
+            except RuntimeError as error:
+                self.promises.broken(str(error))
             self.promises.at_rest()
         return self
 

@@ -280,7 +280,7 @@ class Promises:
         # Without versions, the event that Lambda sends on names whatever is under the key by now.
         may_be_forgotten = bool(self.kills + self._handed_back) and not self._play.world.is_versioned
         for item in stack.table.items.values():
-            if "state" in item and not _is_over(item) and not may_be_forgotten:
+            if "state" in item and not _is_over(item) and not may_be_forgotten and not _was_never_sent(item):
                 self.broken(f"{item['key']['S']}: it stays {item['state']['S']}")
             if item.get("state", {}).get("S") == "REJECTED" and not may_be_forgotten:
                 failed = (item["id"]["S"], item["failed_at"]["S"])
@@ -347,6 +347,11 @@ def _identity(photo: StoredObject) -> str:
 def _item_identity(item: dict[str, Any]) -> tuple[str, str]:
     version = item["version_id"].get("S")
     return item["key"]["S"], version or f"{item['etag'].get('S')} {item['modified'].get('N')}"
+
+
+def _was_never_sent(item: dict[str, Any]) -> bool:
+    """Whether no call was made for an upload that is still claimed: nothing is missing once it is replaced."""
+    return item["state"]["S"] == "CLAIMED" and item.get("attempts", {"N": "0"})["N"] == "0"
 
 
 def _is_over(item: dict[str, Any]) -> bool:

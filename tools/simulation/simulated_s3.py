@@ -124,7 +124,7 @@ class SimulatedS3:
                 answer["ContentRange"] = f"bytes 0-{last}/{found.size}"
             return answer | {"Body": _Body(body)}
 
-        return self._connection.call("s3", "GetObject", read, f"{Key} {VersionId}" if VersionId else Key)
+        return self._connection.call("s3", "GetObject", read, Key if Range else f"{Key} {VersionId or 'whole'}")
 
     def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         """As S3's."""
