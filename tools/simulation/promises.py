@@ -351,7 +351,7 @@ def _item_identity(item: dict[str, Any]) -> tuple[str, str]:
 
 def _was_never_sent(item: dict[str, Any]) -> bool:
     """Whether no call was made for an upload that is still claimed: nothing is missing once it is replaced."""
-    return item["state"]["S"] == "CLAIMED" and item.get("attempts", {"N": "0"})["N"] == "0"
+    return bool(item["state"]["S"] == "CLAIMED" and item.get("attempts", {"N": "0"})["N"] == "0")
 
 
 def _is_over(item: dict[str, Any]) -> bool:
