@@ -17,6 +17,7 @@ import PIL.Image
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from backdrop.job import Job
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.review.serving import server
 from tests.integration.conftest import Run
@@ -305,10 +306,11 @@ def test_again_says_the_price_and_buys_only_for_that_price(page: Opener, photo: 
 def test_again_makes_a_new_version_with_another_prompt_and_nothing_else_changed(
     page: Opener, world: Harness, photo: bytes
 ) -> None:
-    world.s3.put_object(
+    put = world.s3.put_object(
         Bucket=INPUT, Key=KEY, Body=photo, ContentType="image/jpeg", CacheControl="no-cache", Tagging="a=b",
         Metadata={"prompt": "snow", "n": "2", "tag": "ana", "size": "512x512", "mine": "too"},
     )  # fmt: skip
+    world.notify(Job(INPUT, KEY, put["VersionId"], put["ETag"].strip('"'), len(photo)))
     opened = page()
     card = opened.cards()[KEY]
     told = opened.client.get(f"pair/{card['id']}/again").json()
@@ -429,3 +431,10 @@ def test_while_calls_are_paused_the_page_says_why(page: Opener, world: Harness, 
     assert "the account has no money left" in html
     assert opened.cards()["b.jpg"]["status"] == "waiting"
     assert "Waits for calls to get through" in html
+
+
+def test_a_photo_that_is_on_its_way_is_not_asked_for_again(page: Opener, world: Harness) -> None:
+    world.put(KEY, encoded(mug(), "JPEG"), prompt="snow")
+    opened = page()
+    answer = opened.client.get(f"pair/{opened.cards()[KEY]['id']}/again")
+    assert (answer.status_code, answer.text) == (422, "It is on its way. Look at what comes of that first.")
