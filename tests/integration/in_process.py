@@ -6,6 +6,7 @@ What moto answers stays as it is.
 import gc
 import io
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -95,5 +96,8 @@ def _send(request: AWSPreparedRequest) -> AWSResponse | None:
     }
     content, status, answered = run_wsgi_app(app, environ, buffered=True)
     return AWSResponse(
-        request.url, int(status.split()[0]), HTTPHeaders.from_dict(dict(answered.items())), _Body(b"".join(content))
+        request.url,
+        int(status.split()[0]),
+        HTTPHeaders.from_dict({"Date": formatdate(usegmt=True), **dict(answered.items())}),
+        _Body(b"".join(content)),
     )
