@@ -49,6 +49,7 @@ def test_a_handler_imports_with_the_layers_alone(layers: Path, runtime: Path, fu
             "import sys; sys.path[:0] = sys.argv[1:]; import app; app.lambda_handler",
             *(str(ROOT / "functions" / function), str(layers), str(runtime)),
         ],
+        env={},  # nothing is configured yet
         capture_output=True,
         text=True,
         check=False,

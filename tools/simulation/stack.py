@@ -87,9 +87,9 @@ class Stack:
         worker = Worker(name, self, skew)
         getcurrent().worker = worker
         worker.ends_at = self.play.time.now + 10**6
-        os.environ.update(self.environment)
         self.play.next_session = Session(self.play, self, worker)
-        worker.services = bootstrap.get_services.__wrapped__()
+        with patch.dict(os.environ, self.environment):
+            worker.services = bootstrap.get_services.__wrapped__()
         return worker
 
     def notify(self, photo: StoredObject) -> None:

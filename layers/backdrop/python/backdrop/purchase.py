@@ -112,7 +112,7 @@ def _slot(claimed: ClaimedUpload, images: int, *, is_replay: bool) -> tuple[Slot
     try:
         services.gateway.have_key()  # before there is a slot that would be lost
     except KeyThrottled as error:
-        raise claimed.postponed(Throttled(str(error), now + backoff(2, *THROTTLED_SECONDS))) from None
+        raise claimed.postponed(Throttled(str(error), now + backoff(5, *THROTTLED_SECONDS))) from None
     try:
         if claimed.ends_at - now < services.settings.gateway_timeout_seconds + STORING_SECONDS:
             raise NoSlotFree(now)  # too little time is left in this invocation
