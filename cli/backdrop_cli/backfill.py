@@ -137,7 +137,7 @@ _PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")
 
 @examples(
     "backdrop quote",
-    "backdrop quote s3://backdrop-input-123456789012/spring/",
+    "backdrop quote s3://my-photos/spring/",
 )
 @click.command()
 @_PLACE

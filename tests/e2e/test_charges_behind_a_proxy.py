@@ -62,7 +62,7 @@ def test_before_a_gateway_that_knows_no_keys_charges_never_pass_the_days_limit(
         """Whether each upload is done, or has been turned away since the day is full."""
         records = shop.records()
         return len(records) == 40 and all(
-            record["state"] == "DONE" or int(record["images_later"]) > 0 for record in records
+            record["state"] == "DONE" or int(record.get("images_later", 0)) > 0 for record in records
         )
 
     until("the end of the day's images", used_up, seconds=150, every=0.5)

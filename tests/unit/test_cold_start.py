@@ -38,7 +38,7 @@ print(json.dumps([list(sys.modules), clients]))
 NOWHERE = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_SECRET_ACCESS_KEY": "secret",  # pragma: allowlist secret - made up
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
 }
 NEVER = {
