@@ -133,6 +133,16 @@ def test_row_83_ten_minutes_of_throttling_use_up_no_attempt_and_pauses_nobody(
     assert world.dead_letters() == []
 
 
+def test_row_83_hours_without_the_key_take_few_looks(world: Harness, photo: bytes) -> None:
+    """Minutes apart, not seconds: simulated days had four looks a minute for hours."""
+    with refusing(world, "ssm.GetParameter", "ThrottlingException", 400):
+        world.upload("a.jpg", photo, prompt="wood")
+        assert world.drain(seconds=2 * 3600) <= 2 * 45
+
+    world.drain()
+    assert (world.charged(), world.dead_letters()) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("operation", "code", "status"),
     [
