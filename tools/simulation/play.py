@@ -134,10 +134,14 @@ class Play:
             self.time.at(now + event.seconds, partial(self._outages.discard, event.what))
         elif isinstance(event, KeyChange):
             self.gateway.api_key = f"sk-second-{now:.0f}"
-            self.time.at(now + event.seconds, partial(setattr, self, "ssm_key", self.gateway.api_key))
+            self.time.at(now + event.seconds, self._store_key)
         else:
             for stack in self.stacks:
                 self._operate(stack, event)
+
+    def _store_key(self) -> None:
+        """An operator puts the key into SSM that the gateway takes by now."""
+        self.ssm_key = self.gateway.api_key
 
     def _operate(self, stack: Stack, event: Event) -> None:
         if isinstance(event, Redrive):
