@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = ROOT / ".venv-audit" / "bin"
 ADVISORIES = "https://api.osv.dev/"
-PATIENCE = {"UV_HTTP_TIMEOUT": "10", "UV_HTTP_CONNECT_TIMEOUT": "5", "UV_HTTP_RETRIES": "1", "UV_OFFLINE": "0"}
+BOUNDED_WAITS = {"UV_HTTP_TIMEOUT": "10", "UV_HTTP_CONNECT_TIMEOUT": "5", "UV_HTTP_RETRIES": "1", "UV_OFFLINE": "0"}
 
 # What detect-secrets takes for a secret and isn't. A single line can also say so itself, behind its code:
 # `# pragma: allowlist secret` and the reason.
@@ -42,10 +42,10 @@ def templates_are_safe(*templates: Path) -> bool:
 def dependencies_are_sound(service: str = ADVISORIES, project: Path = ROOT) -> bool:
     """Whether no vulnerability is known of what ships, or is tested with: True also if nobody could be asked.
 
-    The SAM CLI and checkov are left out. They work on nothing but this project, and what they pin can't be mended here.
+    The SAM CLI and checkov are left out. They work on nothing but this project, and what they pin can't be fixed here.
     """
     command = ("audit", "--preview-features", "audit-command", "--frozen", "--no-group", "sam", "--no-group", "audit")
-    done = _run(ROOT / ".local/uv/bin/uv", *command, "--service-url", service, cwd=project, **PATIENCE)
+    done = _run(ROOT / ".local/uv/bin/uv", *command, "--service-url", service, cwd=project, **BOUNDED_WAITS)
     # 1 is a finding; 2 is anything else, and only what went wrong on the network names the service.
     if done.returncode == 2 and service in done.stderr:
         why = done.stderr.strip().splitlines()[-1].strip()

@@ -121,7 +121,7 @@ class Stage:
         outputs = stack.outputs
         self._input, self._output = outputs["InputBucketName"], outputs["OutputBucketName"]
         self._table = outputs["LedgerTableName"]
-        self._retry_url, self._letters_url = outputs["RetryQueueUrl"], outputs["DeadLetterQueueUrl"]
+        self._retry_url, self._dead_letters_url = outputs["RetryQueueUrl"], outputs["DeadLetterQueueUrl"]
         self._poller = self._functions.list_event_source_mappings(FunctionName=outputs[f"{_RETRY}FunctionName"])[
             "EventSourceMappings"
         ][0]["UUID"]
@@ -137,7 +137,7 @@ class Stage:
 
     def clear(self, function: str) -> None:
         """Forget what was, in the stack and in the workers of `function`, which is to be tried next."""
-        for url in (self._retry_url, self._letters_url, self._events_url):
+        for url in (self._retry_url, self._dead_letters_url, self._events_url):
             self._sqs.purge_queue(QueueUrl=url)
         for item in self._ledger():
             self._dynamodb.delete_item(TableName=self._table, Key={"id": item["id"]})
@@ -270,7 +270,7 @@ class Stage:
         states = {item["key"]["S"]: item["state"]["S"] for item in self._ledger() if "key" in item}
         if not self._has_result("photo"):
             yield "no result"
-        if not self._peek(self._letters_url, "no-prompt"):
+        if not self._peek(self._dead_letters_url, "no-prompt"):
             yield "no dead letter"
         if not (self._peek(self._events_url, "photo") and self._peek(self._events_url, "no-prompt")):
             yield "no events"

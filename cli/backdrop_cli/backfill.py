@@ -143,12 +143,12 @@ _PLACE = click.argument("place", default="", metavar="[s3://BUCKET/PREFIX]")
 @_PLACE
 @common
 @click.pass_obj
-def quote(setting: CliContext, place: str) -> None:
+def quote(context: CliContext, place: str) -> None:
     """Say what is new, done and invalid in the bucket, and what the new photos would cost and take."""
-    deployment = setting.deployment
-    with bar(setting.aside, "Looking", None) as step:
+    deployment = context.deployment
+    with bar(context.stderr, "Looking", None) as step:
         found = count(deployment, prefix_of(deployment, place), step)
-    setting.answer(found.as_dict(), found.table())
+    context.answer(found.as_dict(), found.table())
 
 
 @examples(
@@ -160,19 +160,19 @@ def quote(setting: CliContext, place: str) -> None:
 @spending
 @common
 @click.pass_obj
-def backfill(setting: CliContext, place: str) -> int:
+def backfill(context: CliContext, place: str) -> int:
     """Have everything done that is new in the bucket: photos that were there before, or whose events were lost.
 
     Nothing is copied or written to the bucket. After an interruption the same command goes on.
     """
-    deployment = setting.deployment
+    deployment = context.deployment
     prefix = prefix_of(deployment, place)
-    with bar(setting.aside, "Looking", None) as step:
+    with bar(context.stderr, "Looking", None) as step:
         found = count(deployment, prefix, step)
-    setting.aside.print(found.table())
+    context.stderr.print(found.table())
     new = found.stages[Stage.NEW] + found.stages[Stage.STUCK]
-    if new and not setting.agreed(found.cost):
-        setting.remark("Nothing was enqueued.")
+    if new and not context.agreed(found.cost):
+        context.remark("Nothing was enqueued.")
         return 2
     owner = f"backfill/{uuid4().hex[:8]}"
 
@@ -183,9 +183,9 @@ def backfill(setting: CliContext, place: str) -> int:
         return 1
 
     enqueued = 0
-    with bar(setting.aside, "Enqueuing", new) as step:
+    with bar(context.stderr, "Enqueuing", new) as step:
         for one in streamed(put, survey(deployment, prefix) if new else ()):
             enqueued += one
             step(one)
-    setting.answer({**found.as_dict(), "enqueued": enqueued}, f"{counted(enqueued, 'upload')} put into RetryQueue.")
+    context.answer({**found.as_dict(), "enqueued": enqueued}, f"{counted(enqueued, 'upload')} put into RetryQueue.")
     return 0

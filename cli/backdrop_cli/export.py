@@ -59,10 +59,10 @@ def _without_extension(key: str) -> str:
     return key.removesuffix(suffix) if re.fullmatch(r"\.(jpe?g|jfif|png|webp)", suffix, re.IGNORECASE) else key
 
 
-def _results(setting: CliContext, prefix: str) -> list[Result]:
+def _results(context: CliContext, prefix: str) -> list[Result]:
     found = []
-    with bar(setting.aside, "Looking", None) as step:
-        for upload in seen(setting.deployment, prefix):
+    with bar(context.stderr, "Looking", None) as step:
+        for upload in seen(context.deployment, prefix):
             step(1)
             key = upload.listed.job.key
             for output in upload.record.stored if upload.record else ():
@@ -209,7 +209,7 @@ def _form(
 @common
 @click.pass_obj
 def export(
-    setting: CliContext,
+    context: CliContext,
     prefix: str,
     out: Path,
     shop_name: str | None,
@@ -223,15 +223,15 @@ def export(
     approved: bool,
 ) -> int:
     """Write the results of the uploads under PREFIX as a shop takes them: size, format, sRGB, named as the photos."""
-    deployment = setting.deployment
+    deployment = context.deployment
     prefix = prefix_of(deployment, prefix)
     shop = SHOPS[shop_name] if shop_name else None
     form = _form(shop, extension, size, fit, background, quality, most_bytes, whitens)
     if shop and shop.note:
-        setting.remark(shop.note)
-    results = _results(setting, prefix)
+        context.remark(shop.note)
+    results = _results(context, prefix)
     if approved:
-        with bar(setting.aside, "Looking at tags", len(results)) as step:
+        with bar(context.stderr, "Looking at tags", len(results)) as step:
             are = side_by_side(lambda result: _is_approved(deployment, result.key), results, step)
         results = [result for result, is_approved in zip(results, are, strict=True) if is_approved]
     paths = _paths(results, out, extension)
@@ -246,11 +246,11 @@ def export(
             return str(error)
         return ""
 
-    with bar(setting.aside, "Exporting", len(results)) as step, without_remarks():
+    with bar(context.stderr, "Exporting", len(results)) as step, without_remarks():
         whys = side_by_side(written, results, step)
     wrong = {result.key: why for result, why in zip(results, whys, strict=True) if why}
     files = [str(paths[result]) for result, why in zip(results, whys, strict=True) if not why]
-    setting.answer(
+    context.answer(
         {
             "files": [
                 {"key": result.key, "photo": result.photo, "path": str(paths[result])}

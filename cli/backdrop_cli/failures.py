@@ -129,7 +129,7 @@ def _wanted(dead_letter: DeadLetter, keys: tuple[str, ...], reason: str | None) 
 
 @contextmanager
 def _read(
-    setting: CliContext, keys: tuple[str, ...], reason: str | None
+    context: CliContext, keys: tuple[str, ...], reason: str | None
 ) -> Iterator[tuple[list[DeadLetter], Callable[[DeadLetter], None], bool]]:
     """The wanted dead letters, how to say that one has gone, and whether there are more that somebody else looks at.
 
@@ -137,19 +137,19 @@ def _read(
     """
     dead_letters: dict[str, DeadLetter] = {}
     try:
-        with bar(setting.aside, "Reading DeadLetterQueue", None) as step:
-            for some in received(setting.deployment):
+        with bar(context.stderr, "Reading DeadLetterQueue", None) as step:
+            for some in received(context.deployment):
                 before = len(dead_letters)
                 dead_letters.update((each.id, each) for each in some)
                 step(len(dead_letters) - before)
-        hidden = _hidden(setting.deployment) - len(dead_letters)
+        hidden = _hidden(context.deployment) - len(dead_letters)
         if hidden > 0:
             more = f"{counted(hidden, 'dead letter')} more {'is' if hidden == 1 else 'are'}"
-            setting.remark(f"{more} being looked at by somebody else. Try again in two minutes.")
+            context.remark(f"{more} being looked at by somebody else. Try again in two minutes.")
         wanted = [each for each in dead_letters.values() if _wanted(each, keys, reason)]
         yield wanted, lambda each: dead_letters.__delitem__(each.id), hidden > 0
     finally:
-        put_back(setting.deployment, list(dead_letters.values()))
+        put_back(context.deployment, list(dead_letters.values()))
 
 
 def _hidden(deployment: Deployment) -> int:
@@ -181,14 +181,14 @@ _REASON = click.option("--reason", metavar="CODE", type=click.Choice(_CODES), he
 @_REASON
 @common
 @click.pass_obj
-def failures(setting: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
+def failures(context: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
     """Show what failed and why, whether it was billed, and what to do."""
-    with _read(setting, keys, reason) as (dead_letters, _, are_there_more):
+    with _read(context, keys, reason) as (dead_letters, _, are_there_more):
         shown = [_shown(each) for each in dead_letters]
         if not dead_letters and not are_there_more:
             nothing = "There is no such dead letter." if keys or reason else "Nothing has failed."
             shown = [f"{nothing} (Dead letters are kept for 14 days.)"]
-        setting.answer([each.as_dict() for each in dead_letters], *shown)
+        context.answer([each.as_dict() for each in dead_letters], *shown)
     return int(are_there_more)
 
 
@@ -209,17 +209,17 @@ def _shown(dead_letter: DeadLetter) -> str:
 @spending
 @common
 @click.pass_obj
-def resume(setting: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
+def resume(context: CliContext, keys: tuple[str, ...], reason: str | None) -> int:
     """Try failed uploads again, all or those that are named. Only what was not paid is bought."""
-    deployment = setting.deployment
-    with _read(setting, keys, reason) as (dead_letters, went, _):
+    deployment = context.deployment
+    with _read(context, keys, reason) as (dead_letters, went, _):
         purchases = _purchases(deployment, dead_letters)
         most = offer(deployment, len(purchases), sum(purchases))
         free = len(dead_letters) - len(purchases)
         if dead_letters:
-            setting.remark(f"To try again: {len(dead_letters)}; {free} without buying. At most: {in_words(most)}.")
-        if not setting.agreed(most):
-            setting.remark("Nothing was moved.")
+            context.remark(f"To try again: {len(dead_letters)}; {free} without buying. At most: {in_words(most)}.")
+        if not context.agreed(most):
+            context.remark("Nothing was moved.")
             return 2
 
         def move(dead_letter: DeadLetter) -> None:
@@ -229,10 +229,10 @@ def resume(setting: CliContext, keys: tuple[str, ...], reason: str | None) -> in
                 QueueUrl=deployment.settings.dead_letter_queue_url, ReceiptHandle=dead_letter.receipt_handle
             )
 
-        with bar(setting.aside, "Moving to RetryQueue", len(dead_letters)) as step:
+        with bar(context.stderr, "Moving to RetryQueue", len(dead_letters)) as step:
             side_by_side(move, dead_letters, step)
     missing = [key for key in keys if not any(_wanted(each, (key,), reason) for each in dead_letters)]
-    setting.answer(
+    context.answer(
         {"resumed": [each.key or None for each in dead_letters], "not_found": missing},
         f"{counted(len(dead_letters), 'upload')} back in RetryQueue.",
         *(f"There is no dead letter for {key}." for key in missing),

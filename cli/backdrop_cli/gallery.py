@@ -137,12 +137,12 @@ def _written(path: Path) -> Iterator[TextIO]:
         raise click.FileError(str(path), error.strerror) from None
 
 
-def _look(setting: CliContext, prefix: str) -> tuple[list[tuple[Job, Record]], Counter[Stage]]:
+def _look(context: CliContext, prefix: str) -> tuple[list[tuple[Job, Record]], Counter[Stage]]:
     """The uploads that are done or failed, by key, and how many of the others are how far."""
     over: list[tuple[Job, Record]] = []
     others: Counter[Stage] = Counter()
-    with bar(setting.aside, "Looking", None) as step:
-        for upload in seen(setting.deployment, prefix):
+    with bar(context.stderr, "Looking", None) as step:
+        for upload in seen(context.deployment, prefix):
             if upload.record and upload.stage in (Stage.DONE, Stage.FAILED):
                 over.append((upload.listed.job, upload.record))
             else:
@@ -151,9 +151,9 @@ def _look(setting: CliContext, prefix: str) -> tuple[list[tuple[Job, Record]], C
     return over, others
 
 
-def _write(setting: CliContext, over: list[tuple[Job, Record]], out: Path, title: str, note: str) -> Totals:
-    looker = GalleryBuilder(setting.deployment, side_for(sum(1 + len(record.stored) for _, record in over)))
-    with _written(out) as file, bar(setting.aside, "Fetching", len(over)) as step, without_remarks():
+def _write(context: CliContext, over: list[tuple[Job, Record]], out: Path, title: str, note: str) -> Totals:
+    looker = GalleryBuilder(context.deployment, side_for(sum(1 + len(record.stored) for _, record in over)))
+    with _written(out) as file, bar(context.stderr, "Fetching", len(over)) as step, without_remarks():
 
         def pairs() -> Iterator[Pair]:
             for pair in streamed(lambda each: looker.pair(*each), over):
@@ -179,28 +179,28 @@ def _write(setting: CliContext, over: list[tuple[Job, Record]], out: Path, title
 )
 @common
 @click.pass_obj
-def gallery(setting: CliContext, prefix: str, out: Path) -> int:
+def gallery(context: CliContext, prefix: str, out: Path) -> int:
     """Write a page with before and after, prompt and cost of the uploads under PREFIX, and why others failed.
 
     It is one file with small copies of the pictures in it, and opens without a network.
     """
-    deployment = setting.deployment
+    deployment = context.deployment
     prefix = prefix_of(deployment, prefix)
     place = f"s3://{deployment.settings.input_bucket}/{prefix}"
-    over, others = _look(setting, prefix)
+    over, others = _look(context, prefix)
     by_stage = ", ".join(f"{others[stage]} {stage}" for stage in Stage if others[stage])
     if not over:
         why = f"Nothing under {place} is done or failed yet: {by_stage}." if others else f"Nothing is under {place}."
-        setting.remark(f"{why} No page was written.")
-        if setting.json:
-            setting.answer({"page": None, "pairs": 0, "failed": 0, "cost_usd": 0.0})
+        context.remark(f"{why} No page was written.")
+        if context.json:
+            context.answer({"page": None, "pairs": 0, "failed": 0, "cost_usd": 0.0})
         return 1
     note = f"{place} on {datetime.fromtimestamp(deployment.clock.now(), UTC):%Y-%m-%d at %H:%M} UTC."
     if others:
         note += f" {counted(others.total(), 'upload')} are not shown: {by_stage}."
-    totals = _write(setting, over, out, f"Backdrop: {prefix or 'before and after'}", note)
+    totals = _write(context, over, out, f"Backdrop: {prefix or 'before and after'}", note)
     cost = totals.cost_usd or 0.0
-    setting.answer(
+    context.answer(
         {"page": str(out), "pairs": totals.photos, "failed": totals.failed, "cost_usd": round(cost, 4)},
         f"{out}: {counted(totals.photos, 'photo')}, {totals.failed} failed, {dollars(cost)}.",
     )

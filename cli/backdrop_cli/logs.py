@@ -27,9 +27,9 @@ _NOT_SHOWN = ("level", "timestamp", "message", "correlation_id", "service", "loc
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="How far back.  [default: 1; for an upload all]")
 @common
 @click.pass_obj
-def logs(setting: CliContext, name: str, text: str | None, function: str | None, hours: float | None) -> int:
+def logs(context: CliContext, name: str, text: str | None, function: str | None, hours: float | None) -> int:
     """Show the log lines of an upload, of all functions, in their order; JSON has the lines as they were written."""
-    deployment = setting.deployment
+    deployment = context.deployment
     if bool(name) == bool(text):
         raise click.UsageError("Name an upload, by its key or job id, or a --text.")
     now, texts = deployment.clock.now(), [text or ""]
@@ -43,7 +43,7 @@ def logs(setting: CliContext, name: str, text: str | None, function: str | None,
     lines.sort(key=lambda line: float(line["logged_at"]))
     if name:
         lines = [line for line in lines if "_aws" not in line]  # metrics
-    setting.answer(lines, *(map(_shown, lines) if lines else ["There is no such line. (Logs are kept for 30 days.)"]))
+    context.answer(lines, *(map(_shown, lines) if lines else ["There is no such line. (Logs are kept for 30 days.)"]))
     return 0
 
 

@@ -24,7 +24,7 @@ def manifest() -> None:
 @click.argument("table", required=False, type=click.Path(dir_okay=False, path_type=Path), metavar="[FILE.csv]")
 @common
 @click.pass_obj
-def init(setting: CliContext, folder: Path, table: Path | None) -> None:
+def init(context: CliContext, folder: Path, table: Path | None) -> None:
     """Write a table of FOLDER's photos to fill in: one row each, without prompts.
 
     It is FOLDER/manifest.csv, or FILE.csv, which can be in a folder above the photos. A table that is there stays.
@@ -44,7 +44,7 @@ def init(setting: CliContext, folder: Path, table: Path | None) -> None:
             writer.writerows([_cell(photo.relative_to(base)), *[""] * (len(COLUMNS) - 1)] for photo in photos)
     except FileExistsError:
         raise click.UsageError(f"{table} is there already. Name another file behind the folder.") from None
-    setting.answer(
+    context.answer(
         {"table": str(table), "photos": len(photos)},
         f"{table}: {counted(len(photos), 'photo')}. Fill in prompts, or say one: backdrop submit --manifest {table}",
     )

@@ -42,7 +42,7 @@ class CliContext:
         return Console(highlight=False, markup=False, emoji=False)
 
     @cached_property
-    def aside(self) -> Console:
+    def stderr(self) -> Console:
         """For progress and remarks: standard error."""
         return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -67,15 +67,17 @@ class CliContext:
 
     def remark(self, text: str) -> None:
         """Something on the side, which no script waits for."""
-        self.aside.print(printable(text), soft_wrap=True)
+        self.stderr.print(printable(text), soft_wrap=True)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     name = parameter.name or ""
-    setting = context.ensure_object(CliContext)
+    cli_context = context.ensure_object(CliContext)
     source = context.get_parameter_source(name)
-    if source is ParameterSource.COMMANDLINE or (value and getattr(setting, name) is None):  # the latter: environment
-        setattr(setting, name, value)
+    if source is ParameterSource.COMMANDLINE or (
+        value and getattr(cli_context, name) is None
+    ):  # the latter: environment
+        setattr(cli_context, name, value)
 
 
 def _shared(name: str, *more: str, **attributes: Any) -> Callable[[Command], Command]:

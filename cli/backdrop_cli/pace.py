@@ -32,12 +32,12 @@ _NOTHING_YET = {"day": None, "images": 0, "failures": 0, "failing_since": None, 
 @click.command()
 @common
 @click.pass_obj
-def pace(setting: CliContext) -> None:
+def pace(context: CliContext) -> None:
     """Show whether calls get through, what was bought today, and how many messages are in the queues.
 
     JSON has the ledger's own names; times there are microseconds since 1970.
     """
-    deployment = setting.deployment
+    deployment = context.deployment
     settings, now = deployment.settings, deployment.clock.now()
     item, seen = _NOTHING_YET | plain_item(stored_item(deployment, PACE_ID)), pace_now(deployment)
     queues = {
@@ -62,7 +62,7 @@ def pace(setting: CliContext) -> None:
         title = "RetryQueue" if name == "retry_queue" else "DeadLetterQueue"
         lines.append(f"{title}: {', '.join(f'{number} {what}' for what, number in counts.items())}.")
     item.pop("id", None)
-    setting.answer(item | {"requests_per_minute": settings.requests_per_minute} | queues, *lines)
+    context.answer(item | {"requests_per_minute": settings.requests_per_minute} | queues, *lines)
 
 
 def _at(when: float, now: float) -> str:

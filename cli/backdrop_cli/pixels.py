@@ -37,7 +37,7 @@ class Room:
             self._changed.wait_for(lambda: self._free >= pixels)
             self._free -= pixels
 
-    def give_back(self, pixels: int) -> None:
+    def release(self, pixels: int) -> None:
         """The opposite of `take`."""
         with self._changed:
             self._free += pixels
@@ -54,7 +54,7 @@ class _Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._room.give_back(self._pixels)
+        self._room.release(self._pixels)
 
 
 DECODING = Room(PIXELS_AT_ONCE)

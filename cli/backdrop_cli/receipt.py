@@ -85,7 +85,7 @@ def _as_text(value: Any) -> Any:
 @common
 @click.pass_obj
 def receipt(
-    setting: CliContext, key: str | None, since: datetime | None, by: str | None, table: Path | None, to: str
+    context: CliContext, key: str | None, since: datetime | None, by: str | None, table: Path | None, to: str
 ) -> None:
     """List what was bought: for the upload KEY, since a day, or all. CSV, or with --json a JSON array.
 
@@ -95,39 +95,39 @@ def receipt(
     if table:
         if key or since or by:
             raise click.UsageError("--manifest goes with --to alone: it is about the uploads that are there now.")
-        _rows_of_table(setting, table, to)
+        _rows_of_table(context, table, to)
         return
     start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
-    records = sorted(bought(setting.deployment, key, start), key=lambda record: record.paid_at)
+    records = sorted(bought(context.deployment, key, start), key=lambda record: record.paid_at)
     if by:
-        _write(setting, summed(records, by))
+        _write(context, summed(records, by))
     else:
-        _write(setting, list(map(_row, records)), COLUMNS)
+        _write(context, list(map(_row, records)), COLUMNS)
     total = Sum()
     for record in records:
         total.add(record)
     said = f"{counted(total.uploads, 'upload')}, {counted(total.images, 'image')}, {dollars(float(total.cost_usd))}"
     if total.unsettled_images:
-        most = float(setting.deployment.settings.price_per_image_usd) * total.unsettled_images
+        most = float(context.deployment.settings.price_per_image_usd) * total.unsettled_images
         said += f", and up to {counted(total.unsettled_images, 'image')}, {dollars(most)}, that may have been charged"
-    setting.remark(f"{said}.")
+    context.remark(f"{said}.")
 
 
-def _rows_of_table(setting: CliContext, table: Path, to: str) -> None:
-    rows = list(row_receipts(setting.deployment, table, to))
-    if setting.json:
-        _write(setting, [{"line": each.row.line, "row": each.row.cells} | each.as_dict() for each in rows])
+def _rows_of_table(context: CliContext, table: Path, to: str) -> None:
+    rows = list(row_receipts(context.deployment, table, to))
+    if context.json:
+        _write(context, [{"line": each.row.line, "row": each.row.cells} | each.as_dict() for each in rows])
     else:
-        _write(setting, [each.row.cells | each.as_dict() for each in rows], (FILE, *TABLE_COLUMNS))
+        _write(context, [each.row.cells | each.as_dict() for each in rows], (FILE, *TABLE_COLUMNS))
     states = Counter(each.as_dict()["state"] for each in rows)
     cost = sum(each.as_dict()["cost_usd"] for each in rows)
     counts = ", ".join(f"{number} {state}" for state, number in states.most_common())
-    setting.remark(f"{counted(len(rows), 'row')}: {counts}; {dollars(cost)}.")
+    context.remark(f"{counted(len(rows), 'row')}: {counts}; {dollars(cost)}.")
 
 
-def _write(setting: CliContext, rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> None:
+def _write(context: CliContext, rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> None:
     """As CSV, `columns` naming what a table without rows has, or as JSON."""
-    if setting.json:
+    if context.json:
         json.dump(rows, sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
         return

@@ -17,14 +17,14 @@ from backdrop_cli.page import counted
 @click.command()
 @common
 @click.pass_obj
-def reconcile(setting: CliContext) -> int:
+def reconcile(context: CliContext) -> int:
     """Look for uploads of the last day whose notification or message was lost, as is done every quarter of an hour."""
-    answer, error = _run(setting.deployment)
+    answer, error = _run(context.deployment)
     if error:
-        setting.answer({"error": answer}, f"It failed: {answer.get('errorType')}: {answer.get('errorMessage')}")
+        context.answer({"error": answer}, f"It failed: {answer.get('errorType')}: {answer.get('errorMessage')}")
         return 1
     end = "" if answer["complete"] else " It did not come to the end of the bucket; its next run goes on there."
-    setting.answer(
+    context.answer(
         answer,
         f"{counted(answer['listed'], 'object')} in the bucket, {answer['recent']} of them of the last day;"
         f" {answer['enqueued']} were lost and are looked at now.{end}",

@@ -45,14 +45,14 @@ class _Named:
 @spending
 @common
 @click.pass_obj
-def retry(setting: CliContext, names: tuple[str, ...]) -> int:
+def retry(context: CliContext, names: tuple[str, ...]) -> int:
     """Have uploads looked at now that wait, are stuck or were never noticed; dead letters are `resume`'s.
 
     Without names, all of them. An upload goes on from where it stood, so what was paid is not bought again. A failed
     one whose dead letter is more than 14 days old, and so gone, is tried again, too, when it is named.
     """
-    deployment = setting.deployment
-    with bar(setting.aside, "Looking", None) as step:
+    deployment = context.deployment
+    with bar(context.stderr, "Looking", None) as step:
         named = []
         for each in _named(deployment, names):
             named.append(each)
@@ -62,14 +62,14 @@ def retry(setting: CliContext, names: tuple[str, ...]) -> int:
     images = [asks_for(deployment, each.job)[0] for each in unnoticed]
     most = offer(deployment, len(list(filter(None, images))), sum(images))
     if unnoticed:
-        setting.remark(f"Never noticed, or failed long ago: {len(unnoticed)}. At most: {in_words(most)}.")
-    if not setting.agreed(most):
-        setting.remark("Nothing was sent.")
+        context.remark(f"Never noticed, or failed long ago: {len(unnoticed)}. At most: {in_words(most)}.")
+    if not context.agreed(most):
+        context.remark("Nothing was sent.")
         return 2
-    with bar(setting.aside, "Sending", len(wanted)) as step:
+    with bar(context.stderr, "Sending", len(wanted)) as step:
         side_by_side(lambda each: deployment.queues.retry(each.job, 0), wanted, step)
     left = {each.job.key: each.why_not for each in named if each.why_not}
-    setting.answer(
+    context.answer(
         {"retried": [each.job.key for each in wanted], "not_retried": left},
         f"{counted(len(wanted), 'upload')} will be looked at now.",
         *(f"Not {key}: {why}." for key, why in left.items()),

@@ -27,7 +27,7 @@ _AGAIN = {404, 409, 412, 500, 502, 503, 504}  # 404: what was to be replaced is 
 Prepare = Callable[[Path, Plan], bytes]
 
 
-def send(setting: CliContext, deployment: Deployment, missing: list[Submitted], begun: dict[str, Submitted]) -> None:
+def send(context: CliContext, deployment: Deployment, missing: list[Submitted], begun: dict[str, Submitted]) -> None:
     """Begin what is missing; `begun` has by key what is, also after an interruption."""
 
     if not missing:
@@ -35,7 +35,7 @@ def send(setting: CliContext, deployment: Deployment, missing: list[Submitted], 
     by_file: dict[Path, list[Submitted]] = {}
     for each in missing:
         by_file.setdefault(each.photo.path, []).append(each)
-    with bar(setting.aside, "Uploading", len(missing)) as step:
+    with bar(context.stderr, "Uploading", len(missing)) as step:
 
         def variants(several: list[Submitted]) -> None:
             prepare = cache(prepared)  # of one file, which is decoded once

@@ -26,17 +26,17 @@ from backdrop_cli.uploads import WAITS, Stage, stage_of, waits_for
 @click.option("--answer", is_flag=True, help="Write what the gateway answered instead of an image (kept for 7 days).")
 @common
 @click.pass_obj
-def show(setting: CliContext, name: str, state: str | None, answer: bool) -> int:
+def show(context: CliContext, name: str, state: str | None, answer: bool) -> int:
     """Show what the ledger holds of an upload: its state, calls, results, cost, and what went wrong when.
 
     JSON has the ledger's own names; `earlier` has the key's uploads before this one.
     """
-    deployment = setting.deployment
+    deployment = context.deployment
     if bool(name) == bool(state):
         raise click.UsageError("Name an upload, by its key or job id, or a --state.")
     if state:
         items = list(_in_state(deployment, state))
-        setting.answer(items, *map(_line, items), f"{counted(len(items), 'upload')} in {state}.")
+        context.answer(items, *map(_line, items), f"{counted(len(items), 'upload')} in {state}.")
         return 0
     newest, *earlier = uploads_called(deployment, name)
     if answer:
@@ -50,7 +50,7 @@ def show(setting: CliContext, name: str, state: str | None, answer: bool) -> int
     if earlier:
         states = (f"{each.job.id} ({each.item.get('state') or 'not in the ledger'})" for each in earlier)
         shown.append(f"Earlier: {', '.join(states)}")
-    setting.answer(data | {"earlier": [each.item or _unknown(each) for each in earlier]}, *shown)
+    context.answer(data | {"earlier": [each.item or _unknown(each) for each in earlier]}, *shown)
     return 0
 
 

@@ -93,16 +93,16 @@ def tally(deployment: Deployment, prefix: str, pace: PaceNow, by: str | None = N
 @click.option("--by", type=click.Choice(list(GROUPS)), help="Count each folder's, or each tag's, as well.")
 @common
 @click.pass_obj
-def status(setting: CliContext, prefix: str, watch: bool, by: str | None) -> None:
+def status(context: CliContext, prefix: str, watch: bool, by: str | None) -> None:
     """Show how far the uploads under PREFIX are."""
-    deployment = setting.deployment
+    deployment = context.deployment
     prefix = prefix_of(deployment, prefix)
     if not watch:
-        setting.answer(*_look(deployment, prefix, by, counts_decisions=True))
+        context.answer(*_look(deployment, prefix, by, counts_decisions=True))
         return
-    if setting.json:
+    if context.json:
         raise click.UsageError("--watch is for people; a script asks again.")
-    with Live(console=setting.out, auto_refresh=False) as live:
+    with Live(console=context.out, auto_refresh=False) as live:
         while True:
             data, shown = _look(deployment, prefix, by)
             live.update(shown, refresh=True)

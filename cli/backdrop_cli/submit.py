@@ -80,7 +80,7 @@ from backdrop_cli.uploads import still_to_buy
 @click.pass_obj
 @without_remarks()
 def submit(
-    setting: CliContext,
+    context: CliContext,
     photos: tuple[Path, ...],
     table: Path | None,
     prompt: str | None,
@@ -99,7 +99,7 @@ def submit(
     A folder keeps its tree. What was submitted before with the same prompt is not uploaded, and not bought, again;
     so after an interruption the same command goes on.
     """
-    deployment = setting.deployment
+    deployment = context.deployment
     options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
     options |= {"tag": tag} if tag else {}
     if again:
@@ -107,60 +107,60 @@ def submit(
     if bool(photos) == (table is not None):
         raise click.UsageError("Name photos or folders, or a table with --manifest; one of the two.")
     if table:
-        with bar(setting.aside, f"Reading {table.name}", None) as step:
+        with bar(context.stderr, f"Reading {table.name}", None) as step:
             found = read_manifest(table, to, prompt, options, prepares, step)
     else:
         found = find(photos, to, prompt, options, out, prepares)
     if prepares:
-        with bar(setting.aside, "Reading", len(found.photos)) as step:
+        with bar(context.stderr, "Reading", len(found.photos)) as step:
             found = with_plans(found, max_side, step)
     for why, paths in found.left_alone.items():
         names = ", ".join(map(str, paths[:MOST_NAMED])) + " …" * (len(paths) > MOST_NAMED)
-        setting.remark(f"Left alone: {counted(len(paths), 'file')}, {why}: {names}")
+        context.remark(f"Left alone: {counted(len(paths), 'file')}, {why}: {names}")
     refuse(found.mistakes + mistakes_in(deployment, found.photos), table)
     if not found.photos and not found.unreadable:
         raise click.UsageError("There is no photo among these.")
 
-    with bar(setting.aside, "Looking", len(found.photos)) as step:
+    with bar(context.stderr, "Looking", len(found.photos)) as step:
         free = free_keys(deployment, [photo.key for photo in found.photos])
         submitted = side_by_side(
             lambda photo: Submitted(photo) if photo.key in free else looked(deployment, photo), found.photos, step
         )
-    say_what_it_replaces(setting, submitted)
+    say_what_it_replaces(context, submitted)
     if again:
         submitted = [Submitted(each.photo, there=each.there) for each in submitted]
     submitted = with_records(deployment, submitted)
     missing = [each for each in submitted if each.is_missing]
-    say_what_is_there(setting, submitted)
+    say_what_is_there(context, submitted)
 
     if missing:
         unpaid = [each for each in missing if still_to_buy(each.record)]
         cost = offer(deployment, len(unpaid), sum(each.photo.images for each in unpaid))
-        setting.remark(f"To buy: {in_words(cost)}.")
-        if not setting.agreed(cost):
-            setting.remark("Nothing was uploaded.")
+        context.remark(f"To buy: {in_words(cost)}.")
+        if not context.agreed(cost):
+            context.remark("Nothing was uploaded.")
             return 2
     begun: dict[str, Submitted] = {}
     try:
-        send(setting, deployment, missing, begun)
+        send(context, deployment, missing, begun)
     except BaseException:
         if again:
-            setting.remark(f"{len(begun)} of {len(missing)} were submitted again.")
+            context.remark(f"{len(begun)} of {len(missing)} were submitted again.")
             for way in ways_to_the_rest([each.photo for each in missing if each.photo.key not in begun], table):
-                setting.remark(f"For the rest, with your other options: {way}")
+                context.remark(f"For the rest, with your other options: {way}")
         raise
     submitted = [begun.get(each.photo.key, each) for each in submitted]
     if wait:
-        submitted = _waited(setting, deployment, submitted, out)
-    return report(setting, submitted, found, out if wait else None, wait)
+        submitted = _waited(context, deployment, submitted, out)
+    return report(context, submitted, found, out if wait else None, wait)
 
 
 def _waited(
-    setting: CliContext, deployment: Deployment, submitted: list[Submitted], out: Path | None
+    context: CliContext, deployment: Deployment, submitted: list[Submitted], out: Path | None
 ) -> list[Submitted]:
     """Everything to its end, with the results downloaded as they come."""
     by_id = {each.job.id: each for each in submitted if each.job}
-    with bar(setting.aside, "Waiting", len(by_id)) as step, ThreadPoolExecutor(THREADS) as pool:
+    with bar(context.stderr, "Waiting", len(by_id)) as step, ThreadPoolExecutor(THREADS) as pool:
 
         def fetched(record: Record) -> None:
             each = replace(by_id[record.id], record=record)

@@ -15,27 +15,27 @@ from backdrop_cli.submission import REPLACED, Submitted
 from backdrop_cli.uploads import Stage
 
 
-def say_what_is_there(setting: CliContext, submitted: list[Submitted]) -> None:
+def say_what_is_there(context: CliContext, submitted: list[Submitted]) -> None:
     """What was submitted before, by how far it is."""
     there = Counter(each.status for each in submitted if not each.is_missing)
     unnoticed = sum(each.is_missing and each.job is not None for each in submitted)
     if unnoticed:
-        setting.remark(f"In the bucket, but unnoticed: {counted(unnoticed, 'photo')}.")
+        context.remark(f"In the bucket, but unnoticed: {counted(unnoticed, 'photo')}.")
     if there[Stage.DONE]:
-        setting.remark(f"Done before: {counted(there[Stage.DONE], 'photo')}. (--again buys them again.)")
+        context.remark(f"Done before: {counted(there[Stage.DONE], 'photo')}. (--again buys them again.)")
     on_their_way = there[Stage.WAITING] + there[Stage.RUNNING]
     if on_their_way:
-        setting.remark(f"On their way already: {counted(on_their_way, 'photo')}.")
+        context.remark(f"On their way already: {counted(on_their_way, 'photo')}.")
     if there[Stage.FAILED]:
-        setting.remark(f"Failed before: {counted(there[Stage.FAILED], 'photo')}. `backdrop resume` tries them again.")
+        context.remark(f"Failed before: {counted(there[Stage.FAILED], 'photo')}. `backdrop resume` tries them again.")
 
 
-def say_what_it_replaces(setting: CliContext, submitted: list[Submitted]) -> None:
+def say_what_it_replaces(context: CliContext, submitted: list[Submitted]) -> None:
     """The keys under which something else is in the bucket."""
     keys = [each.photo.key for each in submitted if each.there and each.job is None]
     if keys:
         names = ", ".join(keys[:MOST_NAMED]) + " …" * (len(keys) > MOST_NAMED)
-        setting.remark(f"In the bucket is something else under {counted(len(keys), 'key')}, to be replaced: {names}")
+        context.remark(f"In the bucket is something else under {counted(len(keys), 'key')}, to be replaced: {names}")
 
 
 def ways_to_the_rest(photos: list[Photo], table: Path | None) -> list[str]:
@@ -51,7 +51,7 @@ def ways_to_the_rest(photos: list[Photo], table: Path | None) -> list[str]:
     ]
 
 
-def report(setting: CliContext, submitted: list[Submitted], found: Found, out: Path | None, waited: bool) -> int:
+def report(context: CliContext, submitted: list[Submitted], found: Found, out: Path | None, waited: bool) -> int:
     """Say what became of everything; returns the exit code."""
     uploaded = sum(each.is_new for each in submitted)
     bought = sum(float(each.record.cost_usd or 0) for each in submitted if each.is_new and each.record)
@@ -69,7 +69,7 @@ def report(setting: CliContext, submitted: list[Submitted], found: Found, out: P
         lines.append(f"Bought: {dollars(bought)}.")
     elif uploaded:
         lines.append("`backdrop status` shows how far they are; the same command with --wait fetches the results.")
-    setting.answer(
+    context.answer(
         {
             "photos": [each.as_dict() for each in submitted],
             "submitted": uploaded,

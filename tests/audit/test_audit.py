@@ -74,7 +74,7 @@ def advisories(status: int, vulnerable: str = "") -> Iterator[str]:
 def _nothing_but_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setitem(audit.PATIENCE, "UV_HTTP_RETRIES", "0")
+    monkeypatch.setitem(audit.BOUNDED_WAITS, "UV_HTTP_RETRIES", "0")
 
 
 @pytest.mark.usefixtures("_nothing_but_loopback")

@@ -15,7 +15,7 @@ from tools.local_stack import STACK_NAME, LocalStack, until
 class Deployed:
     """Uploads go under a folder of their own, so that tests don't see each other's."""
 
-    letters_seen: ClassVar[list[str]] = []
+    dead_letters_seen: ClassVar[list[str]] = []
     """All dead letters that tests have taken out of a queue, as they were."""
 
     def __init__(self, stack: LocalStack) -> None:
@@ -100,9 +100,13 @@ class Deployed:
     def dead_letters(self) -> list[dict[str, Any]]:
         """This test's dead letters; they are taken out of the queue."""
         bodies = taken(self.sqs, self.stack.outputs["DeadLetterQueueUrl"])
-        self.letters_seen.extend(bodies)
-        letters = [json.loads(body) for body in bodies]
-        return [letter for letter in letters if str((letter["job"] or {}).get("key", "")).startswith(self.folder)]
+        self.dead_letters_seen.extend(bodies)
+        dead_letters = [json.loads(body) for body in bodies]
+        return [
+            dead_letter
+            for dead_letter in dead_letters
+            if str((dead_letter["job"] or {}).get("key", "")).startswith(self.folder)
+        ]
 
     def charged(self) -> int:
         """Images that the gateway charged since this test began."""
@@ -137,7 +141,7 @@ class Deployed:
         return lines
 
     def metrics(self) -> list[dict[str, Any]]:
-        """What this test's uploads told CloudWatch, by log line."""
+        """What this test's uploads emitted CloudWatch, by log line."""
         ids = {item["id"] for item in self.records()}
         lines = [json.loads(line) for line in self.logs() if '"_aws"' in line]
         return [line for line in lines if line["correlation_id"] in ids]

@@ -45,16 +45,16 @@ def data(line: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def until_it_goes_off(deployed: Deployed, mail: Mailbox, name: str) -> None:
-    """Wait for the alarm and for its mail, with what this test's uploads told."""
+    """Wait for the alarm and for its mail, with what this test's uploads emitted."""
     alarm = described(deployed, name)
     assert alarm["StateValue"] != "ALARM"
 
     def found() -> list[dict[str, Any]]:
         # The emulator would take any metric of that name, whatever its dimensions.
-        told = [datum for line in deployed.metrics() for datum in data(line)]
+        emitted = [datum for line in deployed.metrics() for datum in data(line)]
         return [
             datum
-            for datum in told
+            for datum in emitted
             if (datum["MetricName"], datum["Dimensions"]) == (alarm["MetricName"], alarm["Dimensions"])
         ]
 
@@ -64,8 +64,8 @@ def until_it_goes_off(deployed: Deployed, mail: Mailbox, name: str) -> None:
     until("the alarm", lambda: described(deployed, name)["StateValue"] == "ALARM")
 
     def is_told() -> bool:
-        told = [json.loads(message["Message"]) for message in mail.take()]
-        return any((each["AlarmName"], each["NewStateValue"]) == (alarm["AlarmName"], "ALARM") for each in told)
+        emitted = [json.loads(message["Message"]) for message in mail.take()]
+        return any((each["AlarmName"], each["NewStateValue"]) == (alarm["AlarmName"], "ALARM") for each in emitted)
 
     until("its mail", is_told)
 

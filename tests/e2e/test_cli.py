@@ -52,15 +52,15 @@ class Cli:
     def run(self, *arguments: object, code: int = 0) -> str:
         """Standard output, and standard error behind it, of a run that ends with `code`."""
         process = self.start(*arguments)
-        out, aside = process.communicate(timeout=90)
-        assert process.returncode == code, out + aside
-        assert "\x1b" not in out + aside, "colours are for terminals"
-        return out + aside
+        out, err = process.communicate(timeout=90)
+        assert process.returncode == code, out + err
+        assert "\x1b" not in out + err, "colours are for terminals"
+        return out + err
 
     def json(self, *arguments: object, code: int = 0) -> Any:
         process = self.start(*arguments, "--json")
-        out, aside = process.communicate(timeout=90)
-        assert process.returncode == code, out + aside
+        out, err = process.communicate(timeout=90)
+        assert process.returncode == code, out + err
         return json.loads(out)
 
     def in_terminal(self, *arguments: object) -> tuple[int, str]:
@@ -85,8 +85,8 @@ class Cli:
                 break
         until("the moment for Ctrl-C", when, every=0.02)
         process.send_signal(signal.SIGINT)
-        _, aside = process.communicate(timeout=30)
-        assert "Traceback" not in aside
+        _, err = process.communicate(timeout=30)
+        assert "Traceback" not in err
         return process.returncode
 
     def photos(self, number: int, folder: str = "photos") -> Path:
@@ -293,7 +293,7 @@ def test_failures_say_what_to_do_and_resume_pays_only_what_was_not_paid(cli: Cli
     deployed.put("paid.jpg", SAMPLE_PHOTO.read_bytes(), prompt="a lost picture")
     deployed.put("hopeless.jpg", b"no photo", prompt="moss")
     deployed.until_finished(3, 60)
-    until("three letters", lambda: len(cli.json("failures", deployed.folder)) == 3)
+    until("three dead_letters", lambda: len(cli.json("failures", deployed.folder)) == 3)
 
     found = {each["key"].removeprefix(deployed.folder): each for each in cli.json("failures", deployed.folder)}
     assert {name: (each["reason"]["code"], each["reason"]["billed"]) for name, each in found.items()} == {

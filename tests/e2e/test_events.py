@@ -51,12 +51,12 @@ def test_a_result_and_a_failure_are_published_with_the_fields_that_integrations_
         "attempts": 1,
         "tag": "north",
     }
-    [letter] = until("its dead letter", deployed.dead_letters)
-    assert letter["reason"]["code"] == "missing_prompt"
+    [dead_letter] = until("its dead letter", deployed.dead_letters)
+    assert dead_letter["reason"]["code"] == "missing_prompt"
     assert events["Background Replacement Failed"] == {
-        "job_id": letter["job"]["id"],
+        "job_id": dead_letter["job"]["id"],
         "input": {"bucket": deployed.input_bucket, "key": f"{deployed.folder}bad.jpg", "version_id": bad},
-        "reason": letter["reason"],
+        "reason": dead_letter["reason"],
         "tag": "south",
     }
 

@@ -48,9 +48,9 @@ def test_uploads_to_an_existing_bucket_are_stored_and_the_bucket_stays_as_it_is(
     shop.s3.put_object(Bucket=BUCKET, Key=f"{shop.folder}note.txt", Body=b"size 42")
 
     shop.until_stored("red shoe+1 %20é.jpg.png")
-    [letter] = until("a dead letter", shop.dead_letters)
+    [dead_letter] = until("a dead letter", shop.dead_letters)
     [note] = until("a note", notes.take)
-    assert letter["reason"]["code"] == "unsupported_media_type"
+    assert dead_letter["reason"]["code"] == "unsupported_media_type"
     assert note["Records"][0]["s3"]["object"]["key"] == f"{shop.folder}note.txt"
     assert [charge["prompt"] for charge in shop.gateway.charges()] == ["a shop window"]
     assert shop.reconcile()["listed"] == 2

@@ -89,9 +89,9 @@ def test_what_can_not_succeed_is_dead_lettered_with_its_reason(deployed: Deploye
 
     version = deployed.put("a.jpg", data, **metadata)
 
-    [letter] = until("a dead letter", deployed.dead_letters)
-    assert letter["reason"]["code"] == code
-    assert letter["job"]["version_id"] == version
+    [dead_letter] = until("a dead letter", deployed.dead_letters)
+    assert dead_letter["reason"]["code"] == code
+    assert dead_letter["job"]["version_id"] == version
     assert len(deployed.gateway.calls()) == calls
     assert deployed.charged() == 0
 

@@ -1,4 +1,4 @@
-"""Row 63: what all tests of a stack logged, told, published and dead-lettered; runs last on each, by its name."""
+"""Row 63: what all tests of a stack logged, emitted, published and dead-lettered; runs last on each, by its name."""
 
 import base64
 import json
@@ -55,7 +55,7 @@ def everything(deployed: Deployed, all_events: Mailbox) -> dict[str, list[str]]:
     return {
         "logs": deployed.logs(),
         "events": [json.dumps(event, ensure_ascii=False) for event in all_events.take()],
-        "dead letters": deployed.letters_seen,
+        "dead letters": deployed.dead_letters_seen,
     }
 
 

@@ -26,7 +26,7 @@ class Fault:
 
 @contextmanager
 def refusing(
-    world: Harness,
+    harness: Harness,
     operation: str,
     code: str,
     status: int,
@@ -36,7 +36,7 @@ def refusing(
     more: str = "",
 ) -> Iterator[Fault]:
     """`operation`, as `s3.GetObject`, is answered `times` times with an error; `more` is XML beside its code."""
-    assert world.app  # makes the clients
+    assert harness.services  # makes the clients
     service, _, name = operation.partition(".")
     events = SharedSession().client(service, None).meta.events  # type: ignore[arg-type]
     fault = Fault()

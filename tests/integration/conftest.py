@@ -108,7 +108,7 @@ def environment(aws: str, gateway: GatewayControl, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) -> Iterator[Harness]:
+def harness(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) -> Iterator[Harness]:
     httpx.post(f"{aws}/moto-api/reset").raise_for_status()
     gateway.reset()
     gateway.settings(image_pixels=20_000)
@@ -120,7 +120,7 @@ def world(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def deployment(world: Harness) -> Deployment:
+def deployment(harness: Harness) -> Deployment:
     """As if the stack were deployed: moto has no CloudFormation that would make it."""
     deployment = Deployment("backdrop")
     deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
@@ -133,9 +133,9 @@ def run(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object, code: int = 0) -> Any:
-        setting = CliContext()
-        setting.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=setting, standalone_mode=False)
+        context = CliContext()
+        context.__dict__["deployment"] = deployment
+        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=context, standalone_mode=False)
         if isinstance(done.exception, click.ClickException):
             assert done.exception.exit_code == code
             return done.exception.message

@@ -1,6 +1,6 @@
 """A whole Backdrop in one process: moto as AWS, the stand-in gateway, the real handlers, and a clock that tests move.
 
-Lambda and SQS are played by `World`: it hands S3 events to the trigger, sends failed ones to RetryQueue in Lambda's
+`Harness` simulates Lambda and SQS: it hands S3 events to the trigger, sends failed ones to RetryQueue in Lambda's
 envelope, and gives waiting messages to the retry function when their time has come, moving the clock there.
 """
 
@@ -122,7 +122,7 @@ class Harness:
     # What users and operators do
 
     @property
-    def app(self) -> Services:
+    def services(self) -> Services:
         """What the handlers work with."""
         return bootstrap.get_services()
 
@@ -259,7 +259,7 @@ class Harness:
 
     def record(self, job: Job) -> Record | None:
         """The upload's item in the ledger."""
-        return self.app.ledger.known([job.id]).get(job.id)
+        return self.services.ledger.known([job.id]).get(job.id)
 
     def charged(self) -> int:
         """Images that the gateway charged."""

@@ -43,9 +43,9 @@ class Effects:
 
         return effect
 
-    def watch(self, world: Harness, patch: pytest.MonkeyPatch) -> None:
-        """Count what the world's invocations do, and nothing else."""
-        invoke = world.invoke
+    def watch(self, harness: Harness, patch: pytest.MonkeyPatch) -> None:
+        """Count what the harness's invocations do, and nothing else."""
+        invoke = harness.invoke
 
         def watched(*arguments: Any) -> Any:
             self.on = True
@@ -54,7 +54,7 @@ class Effects:
             finally:
                 self.on = False
 
-        patch.setattr(world, "invoke", watched)
+        patch.setattr(harness, "invoke", watched)
 
     def _end(self, network_error: type[httpx.TransportError]) -> BaseException:
         if not self.raises:
@@ -79,16 +79,16 @@ def effects(monkeypatch: pytest.MonkeyPatch) -> Effects:
 Deliver = Callable[[Harness, Any], None]
 
 
-def by_trigger(world: Harness, event: Any) -> None:
+def by_trigger(harness: Harness, event: Any) -> None:
     try:
-        world.invoke(world.trigger_function, event)
+        harness.invoke(harness.trigger_function, event)
     except (Exception, Killed) as error:
-        world.send(envelope(event, error))
+        harness.send(envelope(event, error))
 
 
-def by_retry(world: Harness, event: Any) -> None:
-    world.send(event)
-    world.retry_once()
+def by_retry(harness: Harness, event: Any) -> None:
+    harness.send(event)
+    harness.retry_once()
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed-retry", "unkeyed-park"])
@@ -96,7 +96,7 @@ def by_retry(world: Harness, event: Any) -> None:
 @pytest.mark.parametrize(("how", "kills"), [("killed", 1), ("killed", 2), ("raising", 1)])
 def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     environment: pytest.MonkeyPatch,
-    world: Harness,
+    harness: Harness,
     photo: bytes,
     effects: Effects,
     record_property: Callable[[str, object], None],
@@ -105,10 +105,10 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     how: str,
     kills: int,
 ) -> None:
-    effects.watch(world, environment)
+    effects.watch(harness, environment)
     environment.setenv("ON_UNKNOWN_OUTCOME", "retry" if keyed else "park")
-    world.gateway.settings(honours_idempotency_keys=keyed)
-    world.restart()
+    harness.gateway.settings(honours_idempotency_keys=keyed)
+    harness.restart()
     number = 0
     effects.raises = how == "raising"
 
@@ -116,33 +116,35 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
         nonlocal number
         number += 1
         key = f"{number}.jpg"
-        event = s3_event(world.put(key, photo, prompt=f"background {number}"))
+        event = s3_event(harness.put(key, photo, prompt=f"background {number}"))
         effects.kill_before, effects.kill_after = kill_before, kill_after
         effects.names.clear()
-        deliver(world, event)
+        deliver(harness, event)
         seen = list(effects.names)
-        world.restart()
+        harness.restart()
         for _ in range(kills - 1):
             effects.names.clear()
-            if (due := world.next_due()) is not None:
-                world.advance(max(0.0, due - world.now()))
-                world.retry_once()
-            world.restart()
+            if (due := harness.next_due()) is not None:
+                harness.advance(max(0.0, due - harness.now()))
+                harness.retry_once()
+            harness.restart()
         effects.kill_before = effects.kill_after = -1
-        world.send(event)  # a duplicate on top
-        world.drain(seconds=4 * 3600)
-        stored = f"{key}.png" in world.output_keys()
-        lettered = [letter for letter in world.dead_letters() if letter["job"]["key"] == key]
-        charges = [charge for charge in world.gateway.charges() if charge["prompt"] == f"background {number}"]
+        harness.send(event)  # a duplicate on top
+        harness.drain(seconds=4 * 3600)
+        stored = f"{key}.png" in harness.output_keys()
+        dead_lettered = [dead_letter for dead_letter in harness.dead_letters() if dead_letter["job"]["key"] == key]
+        charges = [charge for charge in harness.gateway.charges() if charge["prompt"] == f"background {number}"]
         at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
         assert len(charges) <= 1, f"paid twice: {at}"
-        # Killed between the dead letter and its mark in the ledger, a second letter is the lesser evil.
-        assert stored or {letter["reason"]["code"] for letter in lettered} == {"outcome_unknown"}, f"lost: {at}"
-        assert not (stored and lettered), f"stored and dead-lettered: {at}"
+        # Killed between the dead letter and its mark in the ledger, a second dead letter is the lesser evil.
+        assert stored or {dead_letter["reason"]["code"] for dead_letter in dead_lettered} == {"outcome_unknown"}, (
+            f"lost: {at}"
+        )
+        assert not (stored and dead_lettered), f"stored and dead-lettered: {at}"
         if keyed and kills == 1:
             assert stored, f"not stored: {at}"
             assert len(charges) == 1, at
-        assert world.waiting() == []
+        assert harness.waiting() == []
         return seen
 
     names = attempt(-1, -1)
@@ -153,49 +155,49 @@ def test_ended_at_every_effect_nothing_is_lost_or_paid_twice(
     record_property("summary", f"{how} {kills} x, {deliver.__name__}: {2 * len(names)} points at {' '.join(names)}")
 
 
-def fails_first(world: Harness, key: str, photo: bytes) -> Any:
+def fails_first(harness: Harness, key: str, photo: bytes) -> Any:
     """An upload whose first call was charged, and reported as failed by a proxy: its call is to be repeated."""
-    world.gateway.faults([{"kind": "status_after_charge", "status": 504}])
-    return s3_event(world.upload(key, photo, prompt=key))
+    harness.gateway.faults([{"kind": "status_after_charge", "status": 504}])
+    return s3_event(harness.upload(key, photo, prompt=key))
 
 
-def is_done(world: Harness, key: str, photo: bytes) -> Any:
+def is_done(harness: Harness, key: str, photo: bytes) -> Any:
     """A photo that is written again, just as it was when its result was made."""
-    world.upload(key, photo, prompt=key)
-    world.advance(10)
-    job = world.put(key, photo, prompt=key)
+    harness.upload(key, photo, prompt=key)
+    harness.advance(10)
+    job = harness.put(key, photo, prompt=key)
     event = s3_event(job)
-    world.send(event)
+    harness.send(event)
     return event
 
 
 @pytest.mark.parametrize("before", [fails_first, is_done])
 def test_ended_at_every_effect_what_was_charged_before_is_not_paid_again(
     environment: pytest.MonkeyPatch,
-    world: Harness,
+    harness: Harness,
     photo: bytes,
     effects: Effects,
     before: Callable[[Harness, str, bytes], Any],
 ) -> None:
     """The states of a call that may have been charged, and of an upload that is unchanged."""
-    effects.watch(world, environment)
+    effects.watch(harness, environment)
 
     def attempt(number: int, kill_before: int, kill_after: int) -> int:
         key = f"{number}.jpg"
-        event = before(world, key, photo)
-        world.advance(600)  # past every wait
+        event = before(harness, key, photo)
+        harness.advance(600)  # past every wait
         effects.names.clear()
         effects.kill_before, effects.kill_after = kill_before, kill_after
-        world.retry_once()
+        harness.retry_once()
         seen = list(effects.names)
-        world.restart()
+        harness.restart()
         effects.kill_before = effects.kill_after = -1
-        world.send(event)
-        world.drain(seconds=4 * 3600)
+        harness.send(event)
+        harness.drain(seconds=4 * 3600)
         at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
-        assert [charge["prompt"] for charge in world.gateway.charges()].count(key) == 1, f"paid twice: {at}"
-        assert f"{key}.png" in world.output_keys(), f"lost: {at}"
-        assert (world.waiting(), world.dead_letters()) == ([], []), at
+        assert [charge["prompt"] for charge in harness.gateway.charges()].count(key) == 1, f"paid twice: {at}"
+        assert f"{key}.png" in harness.output_keys(), f"lost: {at}"
+        assert (harness.waiting(), harness.dead_letters()) == ([], []), at
         return len(seen)
 
     points = attempt(0, -1, -1)

@@ -49,82 +49,82 @@ class StandInS3:
 
 
 @pytest.fixture
-def s3(world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInS3]:
+def s3(harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInS3]:
     stand_in = StandInS3(photo)
-    monkeypatch.setattr(world.app.storage, "link", stand_in.link)
+    monkeypatch.setattr(harness.services.storage, "link", stand_in.link)
     threading.Thread(target=stand_in.server.serve_forever, daemon=True).start()
     yield stand_in
     stand_in.server.shutdown()
     stand_in.server.server_close()
 
 
-def keys(world: Harness) -> list[str]:
-    return [call["idempotency_key"] for call in world.gateway.calls()]
+def keys(harness: Harness) -> list[str]:
+    return [call["idempotency_key"] for call in harness.gateway.calls()]
 
 
 @pytest.mark.parametrize("age", [0, 3500, 3700])
 def test_row_85_a_replay_whose_link_died_with_its_session_is_no_rejection_of_the_photo(
-    world: Harness, photo: bytes, s3: StandInS3, age: float
+    harness: Harness, photo: bytes, s3: StandInS3, age: float
 ) -> None:
-    world.gateway.faults([{"kind": "drop"}])  # not charged, and no answer
-    world.upload("a.jpg", photo, prompt="wood")
+    harness.gateway.faults([{"kind": "drop"}])  # not charged, and no answer
+    harness.upload("a.jpg", photo, prompt="wood")
 
     s3.session = 2
-    world.advance(age)
-    world.drain()
+    harness.advance(age)
+    harness.drain()
 
-    first, second, third = keys(world)
+    first, second, third = keys(harness)
     assert first == second != third
-    assert (world.charged(), world.dead_letters(), list(world.outputs())) == (1, [], ["a.jpg.png"])
+    assert (harness.charged(), harness.dead_letters(), list(harness.outputs())) == (1, [], ["a.jpg.png"])
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
 def test_a_refused_replay_whose_link_works_is_about_the_photo(
-    world: Harness, photo: bytes, s3: StandInS3, status: int
+    harness: Harness, photo: bytes, s3: StandInS3, status: int
 ) -> None:
-    world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": status}])
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": status}])
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["rejected_by_gateway"]
-    assert (len(set(keys(world))), world.charged()) == (1, 1)
+    assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["rejected_by_gateway"]
+    assert (len(set(keys(harness))), harness.charged()) == (1, 1)
 
 
 def test_as_long_as_s3_does_not_say_whether_the_link_works_the_same_call_is_sent(
-    world: Harness, photo: bytes, s3: StandInS3
+    harness: Harness, photo: bytes, s3: StandInS3
 ) -> None:
-    world.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 400, "times": 2}])
-    world.upload("a.jpg", photo, prompt="wood")
+    harness.gateway.faults([{"kind": "drop_after_charge"}, {"kind": "status", "status": 400, "times": 2}])
+    harness.upload("a.jpg", photo, prompt="wood")
     s3.is_down = True
 
-    world.drain()
+    harness.drain()
 
-    assert (len(keys(world)), len(set(keys(world))), world.charged()) == (4, 1, 1)
-    assert list(world.outputs()) == ["a.jpg.png"]
+    assert (len(keys(harness)), len(set(keys(harness))), harness.charged()) == (4, 1, 1)
+    assert list(harness.outputs()) == ["a.jpg.png"]
 
 
-def test_a_dead_link_answered_403_is_no_rejection_of_the_photo(world: Harness, photo: bytes, s3: StandInS3) -> None:
+def test_a_dead_link_answered_403_is_no_rejection_of_the_photo(harness: Harness, photo: bytes, s3: StandInS3) -> None:
     """Some gateways pass on what the photo's host answered."""
-    world.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 403, "times": 3}])
-    world.upload("a.jpg", photo, prompt="wood")
+    harness.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 403, "times": 3}])
+    harness.upload("a.jpg", photo, prompt="wood")
     s3.session = 2
 
     for number in range(4):  # others get through meanwhile, so it is no fault of the account
-        world.drain(seconds=20)
-        world.upload(f"{number}.jpg", photo, prompt="wood")
-    world.drain()
+        harness.drain(seconds=20)
+        harness.upload(f"{number}.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert world.dead_letters() == []
-    assert len(world.outputs()) == 5
+    assert harness.dead_letters() == []
+    assert len(harness.outputs()) == 5
 
 
-def test_only_s3_is_asked_whatever_a_prompt_holds(world: Harness, photo: bytes, s3: StandInS3) -> None:
+def test_only_s3_is_asked_whatever_a_prompt_holds(harness: Harness, photo: bytes, s3: StandInS3) -> None:
     other = StandInS3(photo)
     threading.Thread(target=other.server.serve_forever, daemon=True).start()
-    world.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 400, "times": 1}])
+    harness.gateway.faults([{"kind": "drop"}, {"kind": "status", "status": 400, "times": 1}])
 
-    world.upload("a.jpg", photo, prompt=f"as in {other.link()}")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt=f"as in {other.link()}")
+    harness.drain()
 
     assert (other.asked, s3.asked > 0) == (0, True)
     other.server.shutdown()

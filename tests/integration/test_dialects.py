@@ -45,8 +45,8 @@ def documented() -> list[Any]:
     return found
 
 
-def set_up(world: Harness, environment: pytest.MonkeyPatch, dialect: str, settings: dict[str, str]) -> None:
-    world.gateway.settings(dialect=dialect)
+def set_up(harness: Harness, environment: pytest.MonkeyPatch, dialect: str, settings: dict[str, str]) -> None:
+    harness.gateway.settings(dialect=dialect)
     environment.setenv("GATEWAY_MODEL", DIALECTS[dialect].model)
     for name, variable in VARIABLES.items():
         if name in settings:
@@ -59,21 +59,21 @@ def test_every_dialect_has_its_settings_on_the_page() -> None:
 
 @pytest.mark.parametrize(("dialect", "settings"), documented())
 def test_the_documented_settings_buy_with_the_photo_and_a_replay_is_the_same(
-    world: Harness, environment: pytest.MonkeyPatch, photo: bytes, dialect: str, settings: dict[str, str]
+    harness: Harness, environment: pytest.MonkeyPatch, photo: bytes, dialect: str, settings: dict[str, str]
 ) -> None:
-    set_up(world, environment, dialect, settings)
-    world.gateway.faults([{"kind": "drop_after_charge"}])
+    set_up(harness, environment, dialect, settings)
+    harness.gateway.faults([{"kind": "drop_after_charge"}])
 
-    job = world.upload("red.jpg", photo, prompt="wood")
-    world.drain()
+    job = harness.upload("red.jpg", photo, prompt="wood")
+    harness.drain()
 
-    first, replay = world.gateway.calls()
+    first, replay = harness.gateway.calls()
     for part in ("path", "headers", "body_sha256"):
         assert first[part] == replay[part]
-    [charge] = world.gateway.charges()
+    [charge] = harness.gateway.charges()
     assert charge["image_sha256"] == hashlib.sha256(photo).hexdigest()
-    assert Image.open(io.BytesIO(world.outputs()["red.jpg.png"]["Body"])).format == "PNG"
-    record = world.record(job)
+    assert Image.open(io.BytesIO(harness.outputs()["red.jpg.png"]["Body"])).format == "PNG"
+    record = harness.record(job)
     assert record
     assert record.cost_usd == ("0.03" if dialect in ("litellm", "openrouter") else "0.05")
 
@@ -97,28 +97,28 @@ def _another_price_than_the_gateways(environment: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_without_them_it_is_refused_or_sells_a_picture_of_nothing(
-    world: Harness, environment: pytest.MonkeyPatch, photo: bytes, dialect: str, outcome: str
+    harness: Harness, environment: pytest.MonkeyPatch, photo: bytes, dialect: str, outcome: str
 ) -> None:
     path = {"openrouter": "/images", "xai": "/images/edits", "litellm": "/images/edits", "portkey": "/images/edits"}
-    set_up(world, environment, dialect, {"GatewayPath": path.get(dialect, "")})
-    world.upload("red.jpg", photo, prompt="wood")
+    set_up(harness, environment, dialect, {"GatewayPath": path.get(dialect, "")})
+    harness.upload("red.jpg", photo, prompt="wood")
     if outcome == "an unrelated picture":
-        [charge] = world.gateway.charges()
+        [charge] = harness.gateway.charges()
         assert charge["image_sha256"] is None
     else:
-        assert [letter["reason"]["code"] for letter in world.dead_letters()] == [outcome]
-        assert world.charged() == 0
+        assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == [outcome]
+        assert harness.charged() == 0
 
 
 @pytest.mark.parametrize("dialect", ["together", "xai", "openai"])
 def test_a_size_that_a_gateway_does_not_know_is_left_out_or_refused(
-    world: Harness, environment: pytest.MonkeyPatch, photo: bytes, dialect: str
+    harness: Harness, environment: pytest.MonkeyPatch, photo: bytes, dialect: str
 ) -> None:
     settings = next(param.values[1] for param in documented() if param.values[0] == dialect)
     assert isinstance(settings, dict)
-    set_up(world, environment, dialect, settings)
-    world.upload("red.jpg", photo, prompt="wood", size="640x480")
-    assert world.charged() == (0 if dialect == "openai" else 1)
-    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["rejected_by_gateway"][
+    set_up(harness, environment, dialect, settings)
+    harness.upload("red.jpg", photo, prompt="wood", size="640x480")
+    assert harness.charged() == (0 if dialect == "openai" else 1)
+    assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["rejected_by_gateway"][
         : dialect == "openai"
     ]

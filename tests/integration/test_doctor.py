@@ -24,7 +24,7 @@ from tests.integration.harness import Harness
     ],
 )
 def test_doctor_says_what_to_do_in_an_account_that_runs_few_functions_at_once(
-    deployment: Deployment, world: Harness, allowed: int, wanted: int, state: str, do: str
+    deployment: Deployment, harness: Harness, allowed: int, wanted: int, state: str, do: str
 ) -> None:
     functions = deployment.functions
     with Stubber(functions) as answers:
@@ -39,7 +39,7 @@ def test_doctor_says_what_to_do_in_an_account_that_runs_few_functions_at_once(
     assert f"Lambda runs {allowed} at once" in found.says
 
 
-def test_doctor_goes_on_when_it_may_not_ask_what_the_account_allows(deployment: Deployment, world: Harness) -> None:
+def test_doctor_goes_on_when_it_may_not_ask_what_the_account_allows(deployment: Deployment, harness: Harness) -> None:
     with Stubber(deployment.functions) as answers:
         answers.add_client_error("get_account_settings", "AccessDeniedException")
         assert executions(deployment).state == "doubt"
@@ -55,7 +55,7 @@ def one_for_all() -> Deployment:
 
 
 @pytest.fixture
-def before(world: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Finding]]:
+def before(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Finding]]:
     """What is said before a stack of some name is deployed, by what it is about."""
     for name in ("sam", "make", "uv"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho {name} 1.0\n")
@@ -91,18 +91,18 @@ def test_before_a_deploy_doctor_refuses_a_name_that_no_bucket_can_begin_with(bef
     assert before("s" * 43)["stack name"].state == "ok"
 
 
-def test_before_a_deploy_doctor_finds_what_an_earlier_stack_left(before: Before, world: Harness) -> None:
-    world.s3.create_bucket(Bucket="shop-output-123456789012")
+def test_before_a_deploy_doctor_finds_what_an_earlier_stack_left(before: Before, harness: Harness) -> None:
+    harness.s3.create_bucket(Bucket="shop-output-123456789012")
     assert before()["output bucket"].state == "fault"
     assert "Import it" in before("backdrop")["ledger"].do
 
 
-def test_before_a_deploy_doctor_says_what_is_wrong_with_the_key(before: Before, world: Harness) -> None:
-    world.put_key("kein Schlüssel")
+def test_before_a_deploy_doctor_says_what_is_wrong_with_the_key(before: Before, harness: Harness) -> None:
+    harness.put_key("kein Schlüssel")
     assert before()["key"].state == "fault"
-    world.ssm.delete_parameter(Name="/backdrop/gateway-api-key")
+    harness.ssm.delete_parameter(Name="/backdrop/gateway-api-key")
     assert before()["key"].state == "doubt"
-    world.ssm.put_parameter(Name="/backdrop/gateway-api-key", Value="sk", Type="String")
+    harness.ssm.put_parameter(Name="/backdrop/gateway-api-key", Value="sk", Type="String")
     assert "SecureString" in before()["key"].do
 
 

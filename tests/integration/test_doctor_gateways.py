@@ -15,11 +15,11 @@ Found = Callable[..., dict[str, Finding]]
 
 
 @pytest.fixture
-def found(deployment: Deployment, world: Harness) -> Found:
+def found(deployment: Deployment, harness: Harness) -> Found:
     """The gateway's findings by name, with changed settings."""
 
     def found(dialect: str, **changes: object) -> dict[str, Finding]:
-        world.gateway.settings(dialect=dialect)
+        harness.gateway.settings(dialect=dialect)
         settings = {"gateway_model": DIALECTS[dialect].model} | changes
         vars(deployment)["settings"] = type(deployment.settings)(**{**vars(deployment.settings), **settings})
         return {each.what: each for each in gateway_findings(deployment)}
@@ -46,8 +46,8 @@ def test_a_model_that_is_not_listed_is_no_fault_where_lists_may_be_short(found: 
     assert found("portkey", gateway_model="another")["model"].state == "doubt"
 
 
-def test_a_wrong_key_is_told_where_there_is_no_balance(found: Found, world: Harness) -> None:
-    world.gateway.settings(keys=["sk-another"])
+def test_a_wrong_key_is_told_where_there_is_no_balance(found: Found, harness: Harness) -> None:
+    harness.gateway.settings(keys=["sk-another"])
     answers = found("openai")
     assert answers["key"].state == "fault"
     assert "401" in answers["key"].says
@@ -66,13 +66,13 @@ def test_extra_fields_and_path_are_compared_with_the_schema(found: Found) -> Non
 
 @pytest.mark.parametrize(("honours", "state", "says"), [(True, "ok", "first answer"), (False, "doubt", "paid twice")])
 def test_what_repeated_calls_showed_goes_before_what_is_documented(
-    world: Harness, deployment: Deployment, photo: bytes, honours: bool, state: str, says: str
+    harness: Harness, deployment: Deployment, photo: bytes, honours: bool, state: str, says: str
 ) -> None:
-    world.gateway.settings(honours_idempotency_keys=honours)
-    world.gateway.faults([{"kind": "drop_after_charge"}])
-    world.upload("red.jpg", photo, prompt="wood")
-    world.drain()
-    assert world.charged() == 2 - honours
+    harness.gateway.settings(honours_idempotency_keys=honours)
+    harness.gateway.faults([{"kind": "drop_after_charge"}])
+    harness.upload("red.jpg", photo, prompt="wood")
+    harness.drain()
+    assert harness.charged() == 2 - honours
     finding = keys(deployment, is_documented=True)
     assert finding.state == state
     assert says in finding.says

@@ -83,19 +83,19 @@ def untouched(private: tuple[str, list[str]]) -> Iterator[str]:
     assert requests == []
 
 
-def script(world: Harness, fault: Fault, private: str = "", times: int = 0) -> None:
+def script(harness: Harness, fault: Fault, private: str = "", times: int = 0) -> None:
     """Let it happen to the next fetches, all of them when `times` is 0."""
     texts = {name: value.replace(PRIVATE, private) for name, value in fault.items() if isinstance(value, str)}
-    world.gateway.faults([{"where": "media", "times": times, **fault, **texts}])
+    harness.gateway.faults([{"where": "media", "times": times, **fault, **texts}])
 
 
-def assert_dead_letter(world: Harness, code: str = "result_unavailable") -> None:
+def assert_dead_letter(harness: Harness, code: str = "result_unavailable") -> None:
     """One dead letter for one upload that was paid once, and nothing else of it anywhere."""
-    [letter] = world.dead_letters()
-    assert (letter["reason"]["code"], letter["reason"]["billed"]) == (code, "yes")
-    assert world.outputs() == {}
-    assert world.waiting() == []
-    assert len(world.gateway.calls()) == world.charged() == 1
+    [dead_letter] = harness.dead_letters()
+    assert (dead_letter["reason"]["code"], dead_letter["reason"]["billed"]) == (code, "yes")
+    assert harness.outputs() == {}
+    assert harness.waiting() == []
+    assert len(harness.gateway.calls()) == harness.charged() == 1
 
 
 # What must not be stored
@@ -136,17 +136,17 @@ def assert_dead_letter(world: Harness, code: str = "result_unavailable") -> None
     ],
 )
 def test_rows_42_to_44_a_hostile_result_ends_as_result_unavailable_after_three_tries(
-    world: Harness, photo: bytes, untouched: str, fault: Fault
+    harness: Harness, photo: bytes, untouched: str, fault: Fault
 ) -> None:
-    script(world, fault, untouched)
-    started = world.now()
+    script(harness, fault, untouched)
+    started = harness.now()
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert_dead_letter(world)
-    assert len(world.gateway.fetches()) == 3
-    assert 60 <= world.now() - started <= 150
+    assert_dead_letter(harness)
+    assert len(harness.gateway.fetches()) == 3
+    assert 60 <= harness.now() - started <= 150
 
 
 @pytest.mark.parametrize(
@@ -160,26 +160,26 @@ def test_rows_42_to_44_a_hostile_result_ends_as_result_unavailable_after_three_t
     ],
 )
 def test_row_42_a_link_elsewhere_on_this_machine_is_not_followed(
-    world: Harness, photo: bytes, untouched: str, link: str
+    harness: Harness, photo: bytes, untouched: str, link: str
 ) -> None:
     url = link.replace(PRIVATE, untouched).replace("PORT", untouched.rpartition(":")[2])
-    world.gateway.faults([{"kind": "link", "url": url}])
-    started = world.now()
+    harness.gateway.faults([{"kind": "link", "url": url}])
+    started = harness.now()
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert_dead_letter(world)
-    assert world.gateway.fetches() == []
-    assert 60 <= world.now() - started <= 150
+    assert_dead_letter(harness)
+    assert harness.gateway.fetches() == []
+    assert 60 <= harness.now() - started <= 150
 
 
-def test_a_link_that_is_too_long_to_keep_is_no_image(world: Harness, photo: bytes) -> None:
-    world.gateway.faults([{"kind": "link", "url": "https://cdn.test/" + "a" * 500_000}])
+def test_a_link_that_is_too_long_to_keep_is_no_image(harness: Harness, photo: bytes) -> None:
+    harness.gateway.faults([{"kind": "link", "url": "https://cdn.test/" + "a" * 500_000}])
 
-    world.upload("a.jpg", photo, prompt="wood")
+    harness.upload("a.jpg", photo, prompt="wood")
 
-    assert_dead_letter(world, "no_image_returned")
+    assert_dead_letter(harness, "no_image_returned")
 
 
 @pytest.mark.parametrize(
@@ -191,14 +191,14 @@ def test_a_link_that_is_too_long_to_keep_is_no_image(world: Harness, photo: byte
         pytest.param(PNG[:-1], id="a byte short"),
     ],
 )
-def test_rows_43_44_inline_images_pass_the_same_guard(world: Harness, photo: bytes, data: bytes) -> None:
-    world.gateway.settings(answer="b64_json")
-    world.gateway.faults([{"kind": "inline", "text": data.decode("latin-1"), "megabytes": 0}])
+def test_rows_43_44_inline_images_pass_the_same_guard(harness: Harness, photo: bytes, data: bytes) -> None:
+    harness.gateway.settings(answer="b64_json")
+    harness.gateway.faults([{"kind": "inline", "text": data.decode("latin-1"), "megabytes": 0}])
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert_dead_letter(world)
+    assert_dead_letter(harness)
 
 
 # What may work later
@@ -225,13 +225,13 @@ def test_rows_43_44_inline_images_pass_the_same_guard(world: Harness, photo: byt
         pytest.param(answer(PNG, length=len(PNG) // 2), id="Content-Length of a half"),
     ],
 )
-def test_rows_43_45_a_result_that_breaks_is_fetched_later(world: Harness, photo: bytes, fault: Fault) -> None:
-    script(world, fault, times=2)
+def test_rows_43_45_a_result_that_breaks_is_fetched_later(harness: Harness, photo: bytes, fault: Fault) -> None:
+    script(harness, fault, times=2)
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert_fetched_at_last(world)
+    assert_fetched_at_last(harness)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +246,10 @@ def test_rows_43_45_a_result_that_breaks_is_fetched_later(world: Harness, photo:
     ],
 )
 def test_rows_31_43_a_result_that_drips_is_given_up_at_the_deadline_and_fetched_later(
-    world: Harness, photo: bytes, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script(world, fault, times=2)
-    fetch = world.app.results.fetch
+    script(harness, fault, times=2)
+    fetch = harness.services.results.fetch
     took: list[float] = []
 
     def hurried(link: str, seconds: float) -> bytes:
@@ -261,21 +261,21 @@ def test_rows_31_43_a_result_that_drips_is_given_up_at_the_deadline_and_fetched_
         finally:
             took.append(time.monotonic() - started)
 
-    monkeypatch.setattr(world.app.results, "fetch", hurried)
+    monkeypatch.setattr(harness.services.results, "fetch", hurried)
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert_fetched_at_last(world)
+    assert_fetched_at_last(harness)
     assert max(took) < 3.0, "left alone it takes 5"
 
 
-def assert_fetched_at_last(world: Harness) -> None:
+def assert_fetched_at_last(harness: Harness) -> None:
     """Stored after two tries that failed, and paid once."""
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert len(world.gateway.fetches()) == 3
-    assert world.dead_letters() == world.waiting() == []
-    assert len(world.gateway.calls()) == world.charged() == 1
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert len(harness.gateway.fetches()) == 3
+    assert harness.dead_letters() == harness.waiting() == []
+    assert len(harness.gateway.calls()) == harness.charged() == 1
 
 
 # What is an image, whatever is said about it
@@ -290,12 +290,12 @@ def assert_fetched_at_last(world: Harness) -> None:
         pytest.param(answer(PNG + b"<script>alert(1)</script>"), PNG + b"<script>alert(1)</script>", id="polyglot"),
     ],
 )
-def test_row_44_the_bytes_decide_what_a_result_is(world: Harness, photo: bytes, fault: Fault, stored: bytes) -> None:
-    script(world, fault)
+def test_row_44_the_bytes_decide_what_a_result_is(harness: Harness, photo: bytes, fault: Fault, stored: bytes) -> None:
+    script(harness, fault)
 
-    world.upload("a.jpg", photo, prompt="wood")
+    harness.upload("a.jpg", photo, prompt="wood")
 
-    [(key, output)] = world.outputs().items()
+    [(key, output)] = harness.outputs().items()
     assert (key, output["ContentType"], output["Body"]) == ("a.jpg.png", "image/png", stored)
     assert "ContentEncoding" not in output
 
@@ -303,26 +303,26 @@ def test_row_44_the_bytes_decide_what_a_result_is(world: Harness, photo: bytes, 
 # What is sent
 
 
-def test_row_42_neither_key_nor_cookie_comes_along_with_a_fetch(world: Harness, photo: bytes) -> None:
-    script(world, answer(b"", "Set-Cookie: seen=1; Path=/", status="503 Busy"), times=2)
+def test_row_42_neither_key_nor_cookie_comes_along_with_a_fetch(harness: Harness, photo: bytes) -> None:
+    script(harness, answer(b"", "Set-Cookie: seen=1; Path=/", status="503 Busy"), times=2)
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    for fetch in world.gateway.fetches():
+    for fetch in harness.gateway.fetches():
         assert set(fetch["headers"]) == {"host", "accept", "accept-encoding", "connection", "user-agent"}
         assert fetch["headers"]["accept-encoding"] == "identity"
-    assert_fetched_at_last(world)
+    assert_fetched_at_last(harness)
 
 
-def test_row_42_a_gateway_call_is_not_redirected(world: Harness, photo: bytes, untouched: str) -> None:
-    world.gateway.faults([{**redirect(307, f"http://{untouched}/v1/images/generations"), "where": "images"}])
+def test_row_42_a_gateway_call_is_not_redirected(harness: Harness, photo: bytes, untouched: str) -> None:
+    harness.gateway.faults([{**redirect(307, f"http://{untouched}/v1/images/generations"), "where": "images"}])
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert world.charged() == 1
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert harness.charged() == 1
 
 
 # What it takes in memory
@@ -376,7 +376,7 @@ def worker() -> Iterator[Callable[[dict[str, Any]], int]]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_row_43_memory_is_bounded_whatever_comes(world: Harness, photo: bytes) -> None:
+def test_row_43_memory_is_bounded_whatever_comes(harness: Harness, photo: bytes) -> None:
     head = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
     def webp(size: int) -> str:
@@ -387,20 +387,20 @@ def test_row_43_memory_is_bounded_whatever_comes(world: Harness, photo: bytes) -
     with worker() as grown_by:
 
         def growth(key: str, fault: Fault | None, where: str = "media") -> float:
-            world.gateway.faults([{"where": where, "times": 0, **fault}] if fault else [])
-            return grown_by(s3_event(world.put(key, photo, prompt="wood"))) / CAP
+            harness.gateway.faults([{"where": where, "times": 0, **fault}] if fault else [])
+            return grown_by(s3_event(harness.put(key, photo, prompt="wood"))) / CAP
 
         growth("first.jpg", None)
         assert growth("endless.jpg", {"kind": "endless"}) < 2
         assert growth("bomb.jpg", {"kind": "gzip_bomb", "megabytes": 67}) < 2
         assert growth("slow.jpg", raw(head % (100 * MEGABYTE) + webp(100 * MEGABYTE), "\0" * MEGABYTE, 100, 0.01)) < 2
-        assert set(world.outputs()) == {"first.jpg.png"}
-        assert len(world.waiting()) == 3
+        assert set(harness.outputs()) == {"first.jpg.png"}
+        assert len(harness.waiting()) == 3
         assert growth("largest.jpg", raw(head % CAP + webp(CAP), "\0" * MEGABYTE, 34)) < 3
-        world.gateway.settings(answer="b64_json")
+        harness.gateway.settings(answer="b64_json")
         # Its base64 has 43 MiB, which json and base64 copy each.
         assert growth("inline.jpg", {"kind": "inline", "text": webp(33 * MEGABYTE + 20), "megabytes": 33}, "images") < 6
 
-    assert set(world.outputs()) == {"first.jpg.png", "largest.jpg.webp", "inline.jpg.webp"}
-    assert len(world.outputs()["largest.jpg.webp"]["Body"]) == CAP
-    assert world.charged() == len(world.gateway.calls()) == 6
+    assert set(harness.outputs()) == {"first.jpg.png", "largest.jpg.webp", "inline.jpg.webp"}
+    assert len(harness.outputs()["largest.jpg.webp"]["Body"]) == CAP
+    assert harness.charged() == len(harness.gateway.calls()) == 6

@@ -17,27 +17,27 @@ LOOKED_AT_BY_THEN = 16 * 60  # the trigger's message is seen by RetryFunction af
 
 
 @pytest.fixture
-def limited(environment: pytest.MonkeyPatch, world: Harness) -> Harness:
+def limited(environment: pytest.MonkeyPatch, harness: Harness) -> Harness:
     """A stack that buys two images a day, fourteen hours before midnight."""
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
-    world.restart()
-    until_midnight(world, 14 * 3600)
-    return world
+    harness.restart()
+    until_midnight(harness, 14 * 3600)
+    return harness
 
 
-def raise_limit(world: Harness, environment: pytest.MonkeyPatch, images: int) -> None:
+def raise_limit(harness: Harness, environment: pytest.MonkeyPatch, images: int) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", str(images))
-    world.restart()
+    harness.restart()
 
 
-def wake(world: Harness) -> Any:
-    return world.invoke(world.reconcile_function, {"only": "wake"})["woken"]
+def wake(harness: Harness) -> Any:
+    return harness.invoke(harness.reconcile_function, {"only": "wake"})["woken"]
 
 
-def scans(world: Harness, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def scans(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the requests that look through the whole table, as they are made."""
     seen: list[str] = []
-    client = world.app.ledger._client
+    client = harness.services.ledger._client
     real = client.scan
 
     def scan(**arguments: Any) -> Any:
@@ -52,13 +52,13 @@ def test_uploads_over_the_limit_sleep_until_their_day(
     limited: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 87. Nine uploads at two a day: the last waits for four midnights, each looks every twelve hours at most."""
-    real, days = limited.app.gateway.send, list[int]()
+    real, days = limited.services.gateway.send, list[int]()
 
     def send(*arguments: Any) -> Any:
         days.append(int(limited.now() // DAY_SECONDS))
         return real(*arguments)
 
-    monkeypatch.setattr(limited.app.gateway, "send", send)
+    monkeypatch.setattr(limited.services.gateway, "send", send)
     today = int(limited.now() // DAY_SECONDS)
     for number in range(9):
         limited.upload(f"{number}.jpg", photo, prompt="wood")
@@ -90,13 +90,13 @@ def test_images_that_were_given_back_are_noticed_too(limited: Harness, photo: by
     limited.gateway.faults([{"kind": "status", "status": 400, "match": "refused"}])
     limited.gateway.settings(latency_seconds=0)
     limited.upload("a.jpg", photo, prompt="wood")
-    slot = limited.app.rate_limiter.acquire(1, 0.0)
+    slot = limited.services.rate_limiter.acquire(1, 0.0)
     for number in range(2):
         limited.upload(f"{number}.jpg", photo, prompt="wood")
     limited.drain(seconds=LOOKED_AT_BY_THEN)
     assert limited.charged() == 1
 
-    limited.app.rate_limiter.refund(slot)
+    limited.services.rate_limiter.refund(slot)
 
     assert wake(limited) == 1
     limited.drain(seconds=60)
@@ -131,8 +131,8 @@ def test_nobody_is_woken_in_a_pause(limited: Harness, environment: pytest.Monkey
         limited.upload(f"{number}.jpg", photo, prompt="wood")
     limited.drain(seconds=LOOKED_AT_BY_THEN)
     raise_limit(limited, environment, 4)
-    slot = limited.app.rate_limiter.acquire(1, 0.0)
-    limited.app.rate_limiter.breaker.pause(slot, "402", may_be_charged=False)
+    slot = limited.services.rate_limiter.acquire(1, 0.0)
+    limited.services.rate_limiter.breaker.pause(slot, "402", may_be_charged=False)
 
     assert wake(limited) == 0
 
@@ -193,39 +193,39 @@ def test_status_says_what_those_who_sleep_wait_for_also_after_midnight(
 
 @pytest.mark.parametrize(("limit", "images", "a_day"), [(10, 1, 10), (5, 2, 2), (8, 8, 1)])
 def test_places_are_as_many_a_day_as_the_limit_allows_and_as_far_apart_as_calls(
-    world: Harness, limit: int, images: int, a_day: int
+    harness: Harness, limit: int, images: int, a_day: int
 ) -> None:
-    until_midnight(world, 40_000)
-    pace = RateLimiter(world.dynamodb, TABLE, MovedClock(), 60, limit)
+    until_midnight(harness, 40_000)
+    pace = RateLimiter(harness.dynamodb, TABLE, MovedClock(), 60, limit)
     for _ in range(a_day):
         pace.acquire(images, 0.0, 0.0)
-        world.advance(2)
+        harness.advance(2)
     places = []
     for _ in range(3 * a_day):
         with pytest.raises(DailyLimitReached) as wait:
             pace.acquire(images, 0.0)
         places.append(wait.value.due_at)
 
-    today = int(world.now() // DAY_SECONDS)
+    today = int(harness.now() // DAY_SECONDS)
     assert [int(at // DAY_SECONDS) - today for at in places] == [day for day in (1, 2, 3) for _ in range(a_day)]
     assert min(b - a for a, b in pairwise(places)) > 1.049
 
 
-def test_a_limit_that_the_pace_can_not_use_up_gives_places_until_midnight(world: Harness) -> None:
-    until_midnight(world, 40_000)
-    pace = RateLimiter(world.dynamodb, TABLE, MovedClock(), 1, 5)
-    world.dynamodb.update_item(
+def test_a_limit_that_the_pace_can_not_use_up_gives_places_until_midnight(harness: Harness) -> None:
+    until_midnight(harness, 40_000)
+    pace = RateLimiter(harness.dynamodb, TABLE, MovedClock(), 1, 5)
+    harness.dynamodb.update_item(
         TableName=TABLE,
         Key={"id": {"S": "pace"}},
         UpdateExpression="SET day_tail = :tail, promised_images = :n",
         ExpressionAttributeValues={
-            ":tail": {"N": str(int((world.now() // DAY_SECONDS + 2) * DAY_SECONDS - 30) * 1_000_000)},
+            ":tail": {"N": str(int((harness.now() // DAY_SECONDS + 2) * DAY_SECONDS - 30) * 1_000_000)},
             ":n": {"N": "1"},
         },
     )
     for _ in range(5):
         pace.acquire(1, 0.0)
-        world.advance(64)
+        harness.advance(64)
     with pytest.raises(DailyLimitReached) as wait:
         pace.acquire(1, 0.0)
-    assert int(wait.value.due_at // DAY_SECONDS) == int(world.now() // DAY_SECONDS) + 2
+    assert int(wait.value.due_at // DAY_SECONDS) == int(harness.now() // DAY_SECONDS) + 2

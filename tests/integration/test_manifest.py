@@ -34,9 +34,9 @@ def shop(tmp_path: Path) -> Callable[..., None]:
     return write
 
 
-def metadata(world: Harness) -> dict[str, dict[str, str]]:
-    listed = world.s3.list_objects_v2(Bucket=INPUT).get("Contents", [])
-    return {each["Key"]: world.s3.head_object(Bucket=INPUT, Key=each["Key"])["Metadata"] for each in listed}
+def metadata(harness: Harness) -> dict[str, dict[str, str]]:
+    listed = harness.s3.list_objects_v2(Bucket=INPUT).get("Contents", [])
+    return {each["Key"]: harness.s3.head_object(Bucket=INPUT, Key=each["Key"])["Metadata"] for each in listed}
 
 
 def submitted(run: Run, *more: object, code: int = 0) -> Any:
@@ -44,7 +44,7 @@ def submitted(run: Run, *more: object, code: int = 0) -> Any:
 
 
 def test_each_row_is_an_upload_with_its_own_prompt_and_options(
-    run: Run, world: Harness, shop: Callable[..., None]
+    run: Run, harness: Harness, shop: Callable[..., None]
 ) -> None:
     shop(
         "file;prompt;variant;n;size;colour",
@@ -54,7 +54,7 @@ def test_each_row_is_an_upload_with_its_own_prompt_and_options(
     )
     done = submitted(run, "--prompt", "{stem} on {colour}, {folder}", "--to", "spring/")
 
-    found = metadata(world)
+    found = metadata(harness)
     assert found["spring/shoes/red.beach.jpg"] == {"prompt": "a beach at noon", "n": "2", "size": "512x512"}
     assert found["spring/shoes/red.jpg"] == {"prompt": "red on blue, shoes"}
     assert found["spring/shoes/phone.moss.jpg"]["prompt"] == "phone on green, shoes"
@@ -63,7 +63,7 @@ def test_each_row_is_an_upload_with_its_own_prompt_and_options(
 
 
 def test_a_row_that_did_not_change_is_not_bought_again_and_a_changed_prompt_is(
-    run: Run, world: Harness, shop: Callable[..., None]
+    run: Run, harness: Harness, shop: Callable[..., None]
 ) -> None:
     shop("file,prompt,variant", "shoes/red.jpg,snow,a", "shoes/red.jpg,moss,b")
     assert submitted(run)["submitted"] == 2
@@ -74,20 +74,20 @@ def test_a_row_that_did_not_change_is_not_bought_again_and_a_changed_prompt_is(
 
 
 def test_a_changed_prompt_is_told_before_it_is_bought(
-    run: Run, world: Harness, shop: Callable[..., None], deployment: Deployment
+    run: Run, harness: Harness, shop: Callable[..., None], deployment: Deployment
 ) -> None:
     shop("file,prompt", "shoes/red.jpg,snow")
     submitted(run)
     shop("file,prompt", "shoes/red.jpg,moss")
-    setting = CliContext(yes=True)
-    setting.__dict__["deployment"] = deployment
-    said = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv"], obj=setting).stderr
+    context = CliContext(yes=True)
+    context.__dict__["deployment"] = deployment
+    said = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv"], obj=context).stderr
     assert "to be replaced: shoes/red.jpg" in said
     assert said.index("to be replaced") < said.index("To buy: 1 image, $0.03")
 
 
 def test_everything_wrong_is_listed_with_its_line_before_anything_is_uploaded(
-    run: Run, world: Harness, shop: Callable[..., None], tmp_path: Path, environment: pytest.MonkeyPatch
+    run: Run, harness: Harness, shop: Callable[..., None], tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shoes" / "phone.jpg").write_bytes(turned(3))
     shop(
@@ -106,9 +106,9 @@ def test_everything_wrong_is_listed_with_its_line_before_anything_is_uploaded(
     environment.setenv("DAILY_IMAGE_LIMIT", "5")
     deployment = Deployment("backdrop")
     deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    setting = CliContext()
-    setting.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv", "--yes"], obj=setting)
+    context = CliContext()
+    context.__dict__["deployment"] = deployment
+    done = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv", "--yes"], obj=context)
 
     lines = [line.strip() for line in done.stderr.splitlines() if line.startswith("  line ")]
     said = {int(line.split()[1].rstrip(":")): line for line in lines}
@@ -127,11 +127,11 @@ def test_everything_wrong_is_listed_with_its_line_before_anything_is_uploaded(
         11: "n is 8; DailyImageLimit allows 5",
     }.items():
         assert says in said[line]
-    assert metadata(world) == {}
+    assert metadata(harness) == {}
 
 
 def test_results_of_variants_get_names_of_their_own_and_a_broken_photo_stops_no_others(
-    run: Run, world: Harness, shop: Callable[..., None], tmp_path: Path
+    run: Run, harness: Harness, shop: Callable[..., None], tmp_path: Path
 ) -> None:
     (tmp_path / "shoes" / "broken.jpg").write_bytes(turned(6)[:-900])
     shop(
@@ -144,8 +144,8 @@ def test_results_of_variants_get_names_of_their_own_and_a_broken_photo_stops_no_
         "shoes/broken.jpg,snow,b",
     )
     assert submitted(run, code=1)["submitted"] == 4
-    for each in world.s3.list_object_versions(Bucket=INPUT)["Versions"]:
-        world.notify(Job(INPUT, each["Key"], each["VersionId"], each["ETag"].strip('"'), each["Size"]))
+    for each in harness.s3.list_object_versions(Bucket=INPUT)["Versions"]:
+        harness.notify(Job(INPUT, each["Key"], each["VersionId"], each["ETag"].strip('"'), each["Size"]))
     done = submitted(run, "--wait", code=1)
 
     assert list(done["left_out"]) == ["shoes/broken.jpg"]
@@ -158,7 +158,7 @@ def test_results_of_variants_get_names_of_their_own_and_a_broken_photo_stops_no_
 
 
 def test_a_file_is_decoded_once_for_all_its_variants(
-    run: Run, world: Harness, shop: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    run: Run, harness: Harness, shop: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare, prepares = preparing.prepared, []
 
@@ -180,21 +180,21 @@ def test_again_interrupted_names_the_lines_that_are_left(
 
     shop("file,prompt,variant", "shoes/red.jpg,snow,a", "shoes/red.jpg,snow,b")
     monkeypatch.setattr("backdrop_cli.sending.begin", interrupted)
-    setting = CliContext()
-    setting.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv", "--again"], obj=setting)
+    context = CliContext()
+    context.__dict__["deployment"] = deployment
+    done = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv", "--again"], obj=context)
     assert "the lines 2, 3 of shop.csv" in done.output
 
 
-def test_photos_or_a_table_are_named_and_never_both(run: Run, world: Harness, shop: Callable[..., None]) -> None:
+def test_photos_or_a_table_are_named_and_never_both(run: Run, harness: Harness, shop: Callable[..., None]) -> None:
     shop("file,prompt", "shoes/red.jpg,snow")
     assert "one of the two" in submitted(run, "shoes", code=2)
     assert "one of the two" in run("submit", code=2)
-    assert json.dumps(metadata(world)) == "{}"
+    assert json.dumps(metadata(harness)) == "{}"
 
 
 def test_a_receipt_has_the_tables_columns_and_what_became_of_each_row(
-    run: Run, world: Harness, shop: Callable[..., None], deployment: Deployment, tmp_path: Path
+    run: Run, harness: Harness, shop: Callable[..., None], deployment: Deployment, tmp_path: Path
 ) -> None:
     shop(
         "file;Colour;variant;prompt",
@@ -205,11 +205,11 @@ def test_a_receipt_has_the_tables_columns_and_what_became_of_each_row(
     )
     (tmp_path / "shoes" / "blue.jpg").write_bytes(picture("JPEG"))
     submitted(run, "--to", "spring/")
-    world.gateway.faults([{"kind": "status", "status": 400, "match": "phone"}])
-    by_key = {each["Key"]: each for each in world.s3.list_object_versions(Bucket=INPUT)["Versions"]}
+    harness.gateway.faults([{"kind": "status", "status": 400, "match": "phone"}])
+    by_key = {each["Key"]: each for each in harness.s3.list_object_versions(Bucket=INPUT)["Versions"]}
     for key in ("spring/shoes/red.beach.jpg", "spring/shoes/phone.jpg"):
-        world.notify(Job(INPUT, key, by_key[key]["VersionId"], by_key[key]["ETag"].strip('"'), by_key[key]["Size"]))
-    world.s3.delete_object(Bucket=INPUT, Key="spring/shoes/blue.jpg")
+        harness.notify(Job(INPUT, key, by_key[key]["VersionId"], by_key[key]["ETag"].strip('"'), by_key[key]["Size"]))
+    harness.s3.delete_object(Bucket=INPUT, Key="spring/shoes/blue.jpg")
     for path in (tmp_path / "shoes").iterdir():
         path.unlink()
 
@@ -222,9 +222,9 @@ def test_a_receipt_has_the_tables_columns_and_what_became_of_each_row(
     assert (late["key"], late["state"]) == ("spring/shoes/phone.late.jpg", "not in the ledger yet")
     assert (blue["key"], blue["state"], blue["cost_usd"]) == ("spring/shoes/blue.jpg", "not uploaded", 0.0)
 
-    setting = CliContext()
-    setting.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["receipt", "--manifest", "shop.csv", "--to", "spring/"], obj=setting)
+    context = CliContext()
+    context.__dict__["deployment"] = deployment
+    done = CliRunner().invoke(cli, ["receipt", "--manifest", "shop.csv", "--to", "spring/"], obj=context)
     first = next(csv.DictReader(done.stdout.splitlines()))
     assert list(first) == [
         *("file", "colour", "variant", "prompt"),
@@ -236,7 +236,7 @@ def test_a_receipt_has_the_tables_columns_and_what_became_of_each_row(
 
 
 def test_a_folders_photos_become_a_table_that_can_be_submitted(
-    run: Run, world: Harness, shop: Callable[..., None], tmp_path: Path
+    run: Run, harness: Harness, shop: Callable[..., None], tmp_path: Path
 ) -> None:
     (tmp_path / "shoes" / "=1+1.jpg").write_bytes(turned(3))
     (tmp_path / "shoes" / "._red.jpg").write_bytes(turned(3))

@@ -29,8 +29,8 @@ class Metric:
     correlation_id: str | None
 
 
-class Told:
-    """The metrics that the handlers have told since the test began."""
+class Emitted:
+    """The metrics that the handlers have emitted since the test began."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -79,47 +79,47 @@ def _metrics(line: dict[str, Any]) -> Iterator[Metric]:
 
 
 @pytest.fixture
-def told(world: Harness, capsys: pytest.CaptureFixture[str]) -> Iterator[Told]:
-    told = Told(capsys)
-    yield told
-    assert told.metrics()
-    for secret in (PROMPT, world.gateway.key, "/media/", "http", "X-Amz-"):
-        assert not [line for line in told.lines if secret in line]
+def emitted(harness: Harness, capsys: pytest.CaptureFixture[str]) -> Iterator[Emitted]:
+    emitted = Emitted(capsys)
+    yield emitted
+    assert emitted.metrics()
+    for secret in (PROMPT, harness.gateway.key, "/media/", "http", "X-Amz-"):
+        assert not [line for line in emitted.lines if secret in line]
 
 
 def test_an_ordinary_upload_tells_what_was_bought_and_stored_once_each(
-    world: Harness, photo: bytes, told: Told
+    harness: Harness, photo: bytes, emitted: Emitted
 ) -> None:
-    world.gateway.settings(latency_seconds=0.2)
-    job = world.upload("a.jpg", photo, prompt=PROMPT)
-    world.notify(job)
+    harness.gateway.settings(latency_seconds=0.2)
+    job = harness.upload("a.jpg", photo, prompt=PROMPT)
+    harness.notify(job)
 
-    assert told.names() == {"ImagesBought", "SpendUsd", "ImagesStored", "GatewaySeconds"}
-    assert told.values("ImagesBought") == [1]
-    assert told.values("SpendUsd") == [0.03]
-    assert told.values("ImagesStored") == [1]
-    [seconds] = told.values("GatewaySeconds")
+    assert emitted.names() == {"ImagesBought", "SpendUsd", "ImagesStored", "GatewaySeconds"}
+    assert emitted.values("ImagesBought") == [1]
+    assert emitted.values("SpendUsd") == [0.03]
+    assert emitted.values("ImagesStored") == [1]
+    [seconds] = emitted.values("GatewaySeconds")
     assert 0.2 < seconds < 10
-    assert told.about() == {job.id}
+    assert emitted.about() == {job.id}
 
 
-def test_a_replay_after_an_unknown_outcome_tells_one_purchase(world: Harness, photo: bytes, told: Told) -> None:
-    world.gateway.faults([{"kind": "drop_after_charge"}])
-    job = world.upload("a.jpg", photo, prompt=PROMPT)
-    world.drain()
+def test_a_replay_after_an_unknown_outcome_tells_one_purchase(harness: Harness, photo: bytes, emitted: Emitted) -> None:
+    harness.gateway.faults([{"kind": "drop_after_charge"}])
+    job = harness.upload("a.jpg", photo, prompt=PROMPT)
+    harness.drain()
 
-    assert told.values("UnknownOutcomes") == [1]
-    assert told.values("GatewayErrors", Error="OutcomeUnknown") == [1]
-    assert told.values("ImagesBought") == [1]
-    assert told.values("SpendUsd") == [0.03]
-    assert len(told.values("GatewaySeconds")) == 1
-    assert told.about() == {job.id}
+    assert emitted.values("UnknownOutcomes") == [1]
+    assert emitted.values("GatewayErrors", Error="OutcomeUnknown") == [1]
+    assert emitted.values("ImagesBought") == [1]
+    assert emitted.values("SpendUsd") == [0.03]
+    assert len(emitted.values("GatewaySeconds")) == 1
+    assert emitted.about() == {job.id}
 
 
 def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
-    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway = world.app.gateway
+    gateway = harness.services.gateway
     real = gateway.send
 
     def send_and_die(*arguments: Any) -> None:
@@ -128,17 +128,17 @@ def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
 
     with monkeypatch.context() as patched:
         patched.setattr(gateway, "send", send_and_die)
-        job = world.upload("a.jpg", photo, prompt=PROMPT)
-    assert told.names() == set()
+        job = harness.upload("a.jpg", photo, prompt=PROMPT)
+    assert emitted.names() == set()
 
-    world.advance(200)  # the dead worker's lease
-    world.app.rate_limiter.back_off(120)
-    world.drain()
+    harness.advance(200)  # the dead worker's lease
+    harness.services.rate_limiter.back_off(120)
+    harness.drain()
 
-    assert told.values("Postponed", Reason="slot") == [1]
-    assert told.values("UnknownOutcomes") == [1]
-    assert told.values("ImagesBought") == [1]
-    assert told.about() == {job.id}
+    assert emitted.values("Postponed", Reason="slot") == [1]
+    assert emitted.values("UnknownOutcomes") == [1]
+    assert emitted.values("ImagesBought") == [1]
+    assert emitted.about() == {job.id}
 
 
 @pytest.mark.parametrize(
@@ -146,160 +146,160 @@ def test_a_call_whose_worker_was_killed_is_an_unknown_outcome_once_it_is_found(
     [(429, "retry", "GatewayBusy 429"), (500, "retry", "CallFailed 500"), (402, "pause", "AccountFault 402")],
 )
 def test_a_call_that_has_to_be_made_again_tells_why(
-    world: Harness, photo: bytes, told: Told, status: int, reason: str, error: str
+    harness: Harness, photo: bytes, emitted: Emitted, status: int, reason: str, error: str
 ) -> None:
-    world.gateway.faults([{"kind": "status", "status": status}])
-    job = world.upload("a.jpg", photo, prompt=PROMPT)
+    harness.gateway.faults([{"kind": "status", "status": status}])
+    job = harness.upload("a.jpg", photo, prompt=PROMPT)
 
-    assert told.names() == {"GatewayErrors", "Postponed", "WaitingSeconds", "PaidNotStoredSeconds"}
-    assert told.values("GatewayErrors", Error=error) == [1]
-    assert told.values("Postponed", Reason=reason) == [1]
-    assert told.values("PaidNotStoredSeconds") == [0]
-    assert told.about() == {job.id}
+    assert emitted.names() == {"GatewayErrors", "Postponed", "WaitingSeconds", "PaidNotStoredSeconds"}
+    assert emitted.values("GatewayErrors", Error=error) == [1]
+    assert emitted.values("Postponed", Reason=reason) == [1]
+    assert emitted.values("PaidNotStoredSeconds") == [0]
+    assert emitted.about() == {job.id}
 
 
 def test_uploads_that_wait_without_a_call_tell_what_for(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, told: Told
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes, emitted: Emitted
 ) -> None:
     environment.setenv("REQUESTS_PER_MINUTE", "6")
     environment.setenv("DAILY_IMAGE_LIMIT", "1")
-    world.upload("bought.jpg", photo, prompt=PROMPT)
-    assert told.values("Postponed", Reason="daily_limit") == []
-    world.upload("over the limit.jpg", photo, prompt=PROMPT)
-    assert told.values("Postponed", Reason="daily_limit") == [1]
+    harness.upload("bought.jpg", photo, prompt=PROMPT)
+    assert emitted.values("Postponed", Reason="daily_limit") == []
+    harness.upload("over the limit.jpg", photo, prompt=PROMPT)
+    assert emitted.values("Postponed", Reason="daily_limit") == [1]
 
     environment.setenv("DAILY_IMAGE_LIMIT", "0")
-    world.restart()
-    world.upload("no slot.jpg", photo, prompt=PROMPT)
-    assert told.values("Postponed", Reason="slot") == [1]
+    harness.restart()
+    harness.upload("no slot.jpg", photo, prompt=PROMPT)
+    assert emitted.values("Postponed", Reason="slot") == [1]
 
-    world.advance(20)
-    world.gateway.settings(wallet_usd=0)
-    world.upload("empty wallet.jpg", photo, prompt=PROMPT)
-    world.upload("pause.jpg", photo, prompt=PROMPT)
-    assert told.values("Postponed", Reason="pause") == [1, 1]
-    assert told.values("GatewayErrors", Error="AccountFault 402") == [1]
-
-
-def test_a_dead_letter_tells_its_code(world: Harness, photo: bytes, told: Told) -> None:
-    job = world.upload("a.jpg", photo)
-    world.notify(job)  # a duplicate sends no second letter
-
-    assert told.names() == {"DeadLettered"}
-    assert told.values("DeadLettered", Code="missing_prompt") == [1]
-    assert told.about() == {job.id}
+    harness.advance(20)
+    harness.gateway.settings(wallet_usd=0)
+    harness.upload("empty wallet.jpg", photo, prompt=PROMPT)
+    harness.upload("pause.jpg", photo, prompt=PROMPT)
+    assert emitted.values("Postponed", Reason="pause") == [1, 1]
+    assert emitted.values("GatewayErrors", Error="AccountFault 402") == [1]
 
 
-def test_a_malformed_message_is_a_dead_letter_about_no_upload(world: Harness, told: Told) -> None:
-    world.send("nonsense")
-    world.drain()
+def test_a_dead_letter_tells_its_code(harness: Harness, photo: bytes, emitted: Emitted) -> None:
+    job = harness.upload("a.jpg", photo)
+    harness.notify(job)  # a duplicate sends no second dead letter
 
-    assert told.values("DeadLettered", Code="malformed_message") == [1]
-    assert told.about() == {None}
-
-
-def test_fewer_images_than_asked_for_are_bought_in_full(world: Harness, photo: bytes, told: Told) -> None:
-    world.gateway.faults([{"kind": "fewer"}])
-    world.upload("a.jpg", photo, prompt=PROMPT, n="3")
-
-    assert told.values("ImagesBought") == [3]
-    assert told.values("SpendUsd") == [0.09]
-    assert told.values("ImagesStored") == [1, 1]
-    assert told.values("DeadLettered", Code="no_image_returned") == [1]
+    assert emitted.names() == {"DeadLettered"}
+    assert emitted.values("DeadLettered", Code="missing_prompt") == [1]
+    assert emitted.about() == {job.id}
 
 
-def test_an_answer_without_an_image_is_bought(world: Harness, photo: bytes, told: Told) -> None:
-    world.gateway.faults([{"kind": "empty"}])
-    world.upload("a.jpg", photo, prompt=PROMPT)
+def test_a_malformed_message_is_a_dead_letter_about_no_upload(harness: Harness, emitted: Emitted) -> None:
+    harness.send("nonsense")
+    harness.drain()
 
-    assert told.names() == {"GatewayErrors", "ImagesBought", "SpendUsd", "DeadLettered"}
-    assert told.values("GatewayErrors", Error="NoImage") == [1]
-    assert told.values("ImagesBought") == [1]
-    assert told.values("SpendUsd") == [0.03]
+    assert emitted.values("DeadLettered", Code="malformed_message") == [1]
+    assert emitted.about() == {None}
+
+
+def test_fewer_images_than_asked_for_are_bought_in_full(harness: Harness, photo: bytes, emitted: Emitted) -> None:
+    harness.gateway.faults([{"kind": "fewer"}])
+    harness.upload("a.jpg", photo, prompt=PROMPT, n="3")
+
+    assert emitted.values("ImagesBought") == [3]
+    assert emitted.values("SpendUsd") == [0.09]
+    assert emitted.values("ImagesStored") == [1, 1]
+    assert emitted.values("DeadLettered", Code="no_image_returned") == [1]
+
+
+def test_an_answer_without_an_image_is_bought(harness: Harness, photo: bytes, emitted: Emitted) -> None:
+    harness.gateway.faults([{"kind": "empty"}])
+    harness.upload("a.jpg", photo, prompt=PROMPT)
+
+    assert emitted.names() == {"GatewayErrors", "ImagesBought", "SpendUsd", "DeadLettered"}
+    assert emitted.values("GatewayErrors", Error="NoImage") == [1]
+    assert emitted.values("ImagesBought") == [1]
+    assert emitted.values("SpendUsd") == [0.03]
 
 
 def test_a_purchase_that_the_ledger_could_not_take_is_told_once(
-    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fault = LedgerFault(world, "PAID", 1, monkeypatch)
-    world.upload("a.jpg", photo, prompt=PROMPT)
+    fault = LedgerFault(harness, "PAID", 1, monkeypatch)
+    harness.upload("a.jpg", photo, prompt=PROMPT)
     assert fault.left == 0
-    assert told.values("ImagesBought") == [1]
-    world.drain()
+    assert emitted.values("ImagesBought") == [1]
+    harness.drain()
 
-    assert told.values("ImagesBought") == [1]
-    assert told.values("SpendUsd") == [0.03]
+    assert emitted.values("ImagesBought") == [1]
+    assert emitted.values("SpendUsd") == [0.03]
 
 
 def test_inline_images_that_are_asked_for_again_are_bought_once(
-    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
         raise Killed
 
-    world.gateway.settings(answer="b64_json")
+    harness.gateway.settings(answer="b64_json")
     with monkeypatch.context() as patched:
-        patched.setattr(world.app.result_storage, "store", killed)
-        world.upload("a.jpg", photo, prompt=PROMPT)
-    world.drain()
+        patched.setattr(harness.services.result_storage, "store", killed)
+        harness.upload("a.jpg", photo, prompt=PROMPT)
+    harness.drain()
 
-    assert len(world.gateway.calls()) == 2
-    assert told.values("ImagesBought") == [1]
-    assert told.values("ImagesStored") == [1]
+    assert len(harness.gateway.calls()) == 2
+    assert emitted.values("ImagesBought") == [1]
+    assert emitted.values("ImagesStored") == [1]
 
 
-def test_the_age_of_a_paid_image_that_is_not_stored_grows(world: Harness, photo: bytes, told: Told) -> None:
-    world.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 4}])
-    world.upload("a.jpg", photo, prompt=PROMPT)
-    world.drain()
+def test_the_age_of_a_paid_image_that_is_not_stored_grows(harness: Harness, photo: bytes, emitted: Emitted) -> None:
+    harness.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 4}])
+    harness.upload("a.jpg", photo, prompt=PROMPT)
+    harness.drain()
 
-    ages = told.values("PaidNotStoredSeconds")
+    ages = emitted.values("PaidNotStoredSeconds")
     assert len(ages) == 4
     assert ages[0] < 5
     assert all(older > younger + 4 for younger, older in pairwise(ages))
-    assert all(waited >= age for waited, age in zip(told.values("WaitingSeconds"), ages, strict=True))
-    assert told.values("ImagesStored") == [1]
+    assert all(waited >= age for waited, age in zip(emitted.values("WaitingSeconds"), ages, strict=True))
+    assert emitted.values("ImagesStored") == [1]
 
 
 def test_the_reconciler_tells_the_longest_wait_and_the_oldest_paid_image(
-    world: Harness, photo: bytes, told: Told
+    harness: Harness, photo: bytes, emitted: Emitted
 ) -> None:
-    reconcile(world)
-    assert told.values("WaitingSeconds") == [0]
-    assert told.values("PaidNotStoredSeconds") == [0]
+    reconcile(harness)
+    assert emitted.values("WaitingSeconds") == [0]
+    assert emitted.values("PaidNotStoredSeconds") == [0]
 
-    world.put("lost.jpg", photo, prompt=PROMPT)
-    world.advance(1000)
-    world.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
-    world.upload("paid.jpg", photo, prompt=PROMPT)
-    world.advance(500)
-    world.upload("young.jpg", photo, prompt=PROMPT)
-    reconcile(world)
-    assert told.values("WaitingSeconds")[-1] == pytest.approx(1500, abs=5)
-    assert told.values("PaidNotStoredSeconds")[-1] == pytest.approx(500, abs=5)
+    harness.put("lost.jpg", photo, prompt=PROMPT)
+    harness.advance(1000)
+    harness.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
+    harness.upload("paid.jpg", photo, prompt=PROMPT)
+    harness.advance(500)
+    harness.upload("young.jpg", photo, prompt=PROMPT)
+    reconcile(harness)
+    assert emitted.values("WaitingSeconds")[-1] == pytest.approx(1500, abs=5)
+    assert emitted.values("PaidNotStoredSeconds")[-1] == pytest.approx(500, abs=5)
 
-    world.drain()
-    world.advance(200)
-    reconcile(world)
-    assert told.values("WaitingSeconds")[-1] == 0
-    assert told.values("PaidNotStoredSeconds")[-1] == 0
+    harness.drain()
+    harness.advance(200)
+    reconcile(harness)
+    assert emitted.values("WaitingSeconds")[-1] == 0
+    assert emitted.values("PaidNotStoredSeconds")[-1] == 0
 
 
 @pytest.mark.parametrize("way", ["trigger", "retry"])
 def test_an_error_that_has_no_meaning_here_is_told(
-    world: Harness, photo: bytes, told: Told, monkeypatch: pytest.MonkeyPatch, way: str
+    harness: Harness, photo: bytes, emitted: Emitted, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     def forbidden(**_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "UpdateItem")
 
-    job = world.put("a.jpg", photo, prompt=PROMPT)
-    monkeypatch.setattr(world.app.ledger._client, "update_item", forbidden)
+    job = harness.put("a.jpg", photo, prompt=PROMPT)
+    monkeypatch.setattr(harness.services.ledger._client, "update_item", forbidden)
     if way == "trigger":
-        world.invoke(world.trigger_function, s3_event(job))
+        harness.invoke(harness.trigger_function, s3_event(job))
     else:
-        world.send({"job": job.as_dict()})
-        world.retry_once()
+        harness.send({"job": job.as_dict()})
+        harness.retry_once()
 
-    assert told.names() == {"UnexpectedErrors"}
-    assert told.values("UnexpectedErrors") == [1]
-    assert told.about() == {job.id}
+    assert emitted.names() == {"UnexpectedErrors"}
+    assert emitted.values("UnexpectedErrors") == [1]
+    assert emitted.about() == {job.id}

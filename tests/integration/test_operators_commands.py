@@ -19,19 +19,19 @@ from tests.integration.harness import Harness
 
 
 def said(deployment: Deployment, *arguments: str) -> str:
-    setting = CliContext()
-    setting.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, list(arguments), obj=setting, standalone_mode=False)
+    context = CliContext()
+    context.__dict__["deployment"] = deployment
+    done = CliRunner().invoke(cli, list(arguments), obj=context, standalone_mode=False)
     assert done.exception is None
     return done.stdout
 
 
 def test_an_upload_is_shown_by_its_key_and_by_its_job_id(
-    run: Run, world: Harness, photo: bytes, deployment: Deployment
+    run: Run, harness: Harness, photo: bytes, deployment: Deployment
 ) -> None:
-    first = world.upload("shoes/red.jpg", photo, prompt="snow")
-    job = world.upload("shoes/red.jpg", photo, prompt="a secret wish")
-    world.upload("shoes/red.jpg.jpg", photo, prompt="another's")
+    first = harness.upload("shoes/red.jpg", photo, prompt="snow")
+    job = harness.upload("shoes/red.jpg", photo, prompt="a secret wish")
+    harness.upload("shoes/red.jpg.jpg", photo, prompt="another's")
 
     found = run("show", "shoes/red.jpg")
     assert (found["id"], found["state"], found["status"], found["is_current"]) == (job.id, "DONE", "done", True)
@@ -47,25 +47,25 @@ def test_an_upload_is_shown_by_its_key_and_by_its_job_id(
     assert "secret wish" not in json.dumps(found) + shown
 
 
-def test_an_upload_that_failed_is_shown_with_its_reason(run: Run, world: Harness, photo: bytes) -> None:
-    world.upload("red.jpg", photo)
+def test_an_upload_that_failed_is_shown_with_its_reason(run: Run, harness: Harness, photo: bytes) -> None:
+    harness.upload("red.jpg", photo)
     found = run("show", "red.jpg")
     assert (found["state"], found["status"], found["reason"]["code"]) == ("REJECTED", "failed", "missing_prompt")
 
 
 def test_an_upload_that_the_ledger_does_not_know_is_shown_and_one_that_is_nowhere_is_not(
-    run: Run, world: Harness, photo: bytes
+    run: Run, harness: Harness, photo: bytes
 ) -> None:
-    job = world.put("red.jpg", photo, prompt="snow")
+    job = harness.put("red.jpg", photo, prompt="snow")
     found = run("show", "red.jpg")
     assert (found["id"], found["key"], found["state"], found["status"]) == (job.id, "red.jpg", None, "new")
     assert "There is no upload blue.jpg" in run("show", "blue.jpg", code=2)
     assert "There is no upload" in run("show", "0" * 32, code=2)
 
 
-def test_uploads_are_listed_by_state(run: Run, world: Harness, photo: bytes, deployment: Deployment) -> None:
-    failed = world.upload("red.jpg", photo)
-    world.upload("blue.jpg", photo, prompt="snow")
+def test_uploads_are_listed_by_state(run: Run, harness: Harness, photo: bytes, deployment: Deployment) -> None:
+    failed = harness.upload("red.jpg", photo)
+    harness.upload("blue.jpg", photo, prompt="snow")
     assert [each["id"] for each in run("show", "--state", "REJECTED")] == [failed.id]
     lines = said(deployment, "show", "--state", "REJECTED").splitlines()
     assert lines[0].startswith(f"{failed.id}  red.jpg  since ")
@@ -74,68 +74,68 @@ def test_uploads_are_listed_by_state(run: Run, world: Harness, photo: bytes, dep
 
 
 def test_what_the_gateway_answered_instead_of_an_image_is_written_as_it_was(
-    world: Harness, run: Run, photo: bytes, deployment: Deployment
+    harness: Harness, run: Run, photo: bytes, deployment: Deployment
 ) -> None:
-    world.gateway.faults([{"kind": "empty"}])
-    world.upload("red.jpg", photo, prompt="snow")
+    harness.gateway.faults([{"kind": "empty"}])
+    harness.upload("red.jpg", photo, prompt="snow")
     assert json.loads(said(deployment, "show", "red.jpg", "--answer"))["data"] == []
-    world.upload("blue.jpg", photo, prompt="snow")
+    harness.upload("blue.jpg", photo, prompt="snow")
     assert "No answer is kept" in run("show", "blue.jpg", "--answer", code=2)
 
 
-def test_an_upload_that_waits_is_looked_at_now(run: Run, world: Harness, photo: bytes) -> None:
-    world.gateway.faults([{"kind": "status", "status": 402}])
-    job = world.upload("red.jpg", photo, prompt="snow")
+def test_an_upload_that_waits_is_looked_at_now(run: Run, harness: Harness, photo: bytes) -> None:
+    harness.gateway.faults([{"kind": "status", "status": 402}])
+    job = harness.upload("red.jpg", photo, prompt="snow")
     assert run("show", "red.jpg")["waits_for"] == "pause"
-    world.sqs.purge_queue(QueueUrl=world.retry_url)
-    world.advance(3600)
+    harness.sqs.purge_queue(QueueUrl=harness.retry_url)
+    harness.advance(3600)
 
     assert run("show", "red.jpg")["status"] == "stuck"
     assert run("retry", "red.jpg")["retried"] == ["red.jpg"]
-    world.drain()
-    record = world.record(job)
+    harness.drain()
+    record = harness.record(job)
     assert record is not None
-    assert (record.state, world.charged()) == (State.DONE, 1)
+    assert (record.state, harness.charged()) == (State.DONE, 1)
     assert run("retry", "red.jpg", job.id) == {"retried": [], "not_retried": {"red.jpg": "it is done"}}
 
 
 def test_what_was_never_noticed_is_looked_at_and_asked_for_like_every_purchase(
-    run: Run, world: Harness, photo: bytes
+    run: Run, harness: Harness, photo: bytes
 ) -> None:
     for number in range(3):
-        world.put(f"shoes/{number}.jpg", photo, prompt="snow")
+        harness.put(f"shoes/{number}.jpg", photo, prompt="snow")
     assert "more than is bought without asking" in run("retry", "shoes/", "--ask-above-images", 2, code=2)
     assert len(run("retry", "shoes/")["retried"]) == 3
-    world.drain()
-    assert world.charged() == 3
+    harness.drain()
+    assert harness.charged() == 3
     assert run("retry", "shoes/")["retried"] == []
 
 
-def test_dead_letters_are_left_to_resume_until_sqs_has_deleted_them(run: Run, world: Harness, photo: bytes) -> None:
-    job = world.upload("red.jpg", photo)
+def test_dead_letters_are_left_to_resume_until_sqs_has_deleted_them(run: Run, harness: Harness, photo: bytes) -> None:
+    job = harness.upload("red.jpg", photo)
     left = run("retry", "red.jpg", code=1)
     assert left == {"retried": [], "not_retried": {"red.jpg": "it failed: `backdrop resume` tries it again"}}
 
-    world.put("prompt.txt", b"snow")
-    world.advance(15 * 86400)
+    harness.put("prompt.txt", b"snow")
+    harness.advance(15 * 86400)
     assert run("retry", "red.jpg")["retried"] == ["red.jpg"]
-    world.drain()
-    record = world.record(job)
+    harness.drain()
+    record = harness.record(job)
     assert record is not None
     assert record.state is State.DONE
 
 
 def test_the_pace_has_the_ledgers_names_and_the_queues(
-    run: Run, world: Harness, photo: bytes, deployment: Deployment
+    run: Run, harness: Harness, photo: bytes, deployment: Deployment
 ) -> None:
-    world.upload("red.jpg", photo, prompt="snow")
+    harness.upload("red.jpg", photo, prompt="snow")
     found = run("pace")
     assert (found["images"], found["failures"], found["requests_per_minute"]) == (1, 0, 6000)
     assert found["retry_queue"] == {"due": 0, "hidden": 0, "delayed": 0}
     assert "Calls get through, at most 6000 a minute." in said(deployment, "pace")
 
-    world.gateway.faults([{"kind": "status", "status": 402, "times": 99}])
-    world.upload("blue.jpg", photo, prompt="snow")
+    harness.gateway.faults([{"kind": "status", "status": 402, "times": 99}])
+    harness.upload("blue.jpg", photo, prompt="snow")
     assert run("pace")["pause_reason"].startswith("402")
     shown = said(deployment, "pace")
     assert "Calls fail since" in shown
@@ -144,7 +144,7 @@ def test_the_pace_has_the_ledgers_names_and_the_queues(
 
 
 @pytest.fixture
-def log_lines(deployment: Deployment, world: Harness) -> Any:
+def log_lines(deployment: Deployment, harness: Harness) -> Any:
     """Writes lines as a function's."""
 
     def write(function: str, *lines: str) -> None:
@@ -164,9 +164,9 @@ def log_lines(deployment: Deployment, world: Harness) -> Any:
 
 
 def test_log_lines_of_one_upload_are_shown_in_their_order_and_others_by_a_text(
-    run: Run, world: Harness, red: Path, deployment: Deployment, log_lines: Any
+    run: Run, harness: Harness, red: Path, deployment: Deployment, log_lines: Any
 ) -> None:
-    job = world.upload("red.jpg", red.read_bytes(), prompt="snow")
+    job = harness.upload("red.jpg", red.read_bytes(), prompt="snow")
     line = {"level": "INFO", "message": "gateway call failed", "correlation_id": job.id, "detail": "503"}
     log_lines("replace-background", json.dumps(line), json.dumps(line | {"correlation_id": "another"}))
     log_lines(
@@ -193,29 +193,31 @@ def test_log_lines_of_one_upload_are_shown_in_their_order_and_others_by_a_text(
 
 
 def test_receipts_are_summed_by_tag_folder_and_day(
-    run: Run, world: Harness, photo: bytes, deployment: Deployment
+    run: Run, harness: Harness, photo: bytes, deployment: Deployment
 ) -> None:
-    world.upload("shoes/red.jpg", photo, prompt="snow", n="3", tag="acme")
-    world.upload("shoes/blue.jpg", photo, prompt="snow", tag="acme")
-    world.upload("hat.jpg", photo, prompt="snow")
-    world.gateway.faults([{"kind": "status", "status": 500}])
-    world.upload("odd.jpg", photo, prompt="snow")
-    world.upload("none.jpg", photo)
+    harness.upload("shoes/red.jpg", photo, prompt="snow", n="3", tag="acme")
+    harness.upload("shoes/blue.jpg", photo, prompt="snow", tag="acme")
+    harness.upload("hat.jpg", photo, prompt="snow")
+    harness.gateway.faults([{"kind": "status", "status": 500}])
+    harness.upload("odd.jpg", photo, prompt="snow")
+    harness.upload("none.jpg", photo)
 
     none = {"tag": None, "uploads": 2, "images": 1, "cost_usd": 0.03, "unsettled_images": 1}
     acme = {"tag": "acme", "uploads": 2, "images": 4, "cost_usd": 0.12, "unsettled_images": 0}
     assert run("receipt", "--by", "tag") == [none, acme]
     assert [(each["folder"], each["images"]) for each in run("receipt", "--by", "folder")] == [("", 1), ("shoes/", 4)]
     [day] = run("receipt", "--by", "day")
-    assert (day["day"], day["images"], day["cost_usd"]) == (utc_day(world.now()), 5, 0.15)
+    assert (day["day"], day["images"], day["cost_usd"]) == (utc_day(harness.now()), 5, 0.15)
     assert run("receipt", "--by", "tag", "--since", "2100-01-01") == []
     assert said(deployment, "receipt", "--by", "tag").splitlines()[-1] == "acme,2,4,0.12,0"
 
 
-def test_status_counts_each_folder_and_each_tag(run: Run, world: Harness, photo: bytes, deployment: Deployment) -> None:
-    world.upload("shoes/red.jpg", photo, prompt="snow", tag="acme")
-    world.upload("shoes/blue.jpg", photo)
-    world.put("hat.jpg", photo, prompt="snow")
+def test_status_counts_each_folder_and_each_tag(
+    run: Run, harness: Harness, photo: bytes, deployment: Deployment
+) -> None:
+    harness.upload("shoes/red.jpg", photo, prompt="snow", tag="acme")
+    harness.upload("shoes/blue.jpg", photo)
+    harness.put("hat.jpg", photo, prompt="snow")
     assert run("status", "--by", "folder")["by_folder"] == {"shoes/": {"done": 1, "failed": 1}, "": {"new": 1}}
     assert run("status", "--by", "tag")["by_tag"] == {"acme": {"done": 1}, "": {"failed": 1, "new": 1}}
     assert "by_tag" not in run("status")

@@ -22,16 +22,16 @@ Run = Callable[..., tuple[Any, str]]
 
 
 @pytest.fixture
-def run(world: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in an empty folder; its JSON and its remarks, after a check of the exit code."""
     monkeypatch.chdir(tmp_path)
     deployment = Deployment("backdrop")
     deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
 
     def run(*arguments: object, code: int = 0) -> tuple[Any, str]:
-        setting = CliContext()
-        setting.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=setting, standalone_mode=False)
+        context = CliContext()
+        context.__dict__["deployment"] = deployment
+        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=context, standalone_mode=False)
         if isinstance(done.exception, click.ClickException):
             assert done.exception.exit_code == code
             return None, done.exception.message
@@ -67,16 +67,16 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def stored(world: Harness, key: str) -> bytes:
-    return bytes(world.s3.get_object(Bucket=INPUT, Key=key)["Body"].read())
+def stored(harness: Harness, key: str) -> bytes:
+    return bytes(harness.s3.get_object(Bucket=INPUT, Key=key)["Body"].read())
 
 
-def versions(world: Harness) -> int:
-    return len(world.s3.list_object_versions(Bucket=INPUT).get("Versions", []))
+def versions(harness: Harness) -> int:
+    return len(harness.s3.list_object_versions(Bucket=INPUT).get("Versions", []))
 
 
 def test_a_mixed_folder_is_prepared_what_is_broken_is_named_and_a_second_time_nothing_is_uploaded(
-    run: Run, world: Harness, folder: Path
+    run: Run, harness: Harness, folder: Path
 ) -> None:
     """cases: turned photo; inks, phones; 16-bit grey."""
     same = ("submit", "photos", "--prompt", "snow")
@@ -87,10 +87,10 @@ def test_a_mixed_folder_is_prepared_what_is_broken_is_named_and_a_second_time_no
         f"photos/{name}" for name in sorted([*prepared, "plain.jpg"])
     ]
     for name in prepared:
-        image = opened(stored(world, f"photos/{name}"))
+        image = opened(stored(harness, f"photos/{name}"))
         assert (image.format, image.mode) == ("JPEG", "RGB")
         assert name == "deep.jpg" or image.size == (320, 200)
-    assert stored(world, "photos/plain.jpg") == (folder / "plain.jpg").read_bytes()
+    assert stored(harness, "photos/plain.jpg") == (folder / "plain.jpg").read_bytes()
     assert (done["submitted"], done["prepared"]) == (8, 7)
     assert {Path(path).name for path in done["left_out"]} == {
         "bomb.png",
@@ -102,16 +102,16 @@ def test_a_mixed_folder_is_prepared_what_is_broken_is_named_and_a_second_time_no
     assert "notes.txt" in remarks
 
     again, _ = run(*same, code=1)
-    assert (again["submitted"], versions(world)) == (0, 8)
+    assert (again["submitted"], versions(harness)) == (0, 8)
     assert run(*same, "--max-side", 100, code=1)[0]["submitted"] == 8, "that is another photo"
 
 
-def test_what_was_done_is_said(run: Run, world: Harness, folder: Path) -> None:
-    setting = CliContext()
+def test_what_was_done_is_said(run: Run, harness: Harness, folder: Path) -> None:
+    context = CliContext()
     deployment = Deployment("backdrop")
     deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    setting.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow"], obj=setting, standalone_mode=False)
+    context.__dict__["deployment"] = deployment
+    done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow"], obj=context, standalone_mode=False)
     assert "7 of 8 prepared: 2 HEIC, " in done.stdout
     assert "1 turned upright" in done.stdout
     assert "Left out: photos/broken.jpg: it is cut off or broken" in done.stdout
@@ -119,7 +119,7 @@ def test_what_was_done_is_said(run: Run, world: Harness, folder: Path) -> None:
 
 
 def test_a_photo_is_decoded_once_and_not_at_all_when_it_is_there(
-    run: Run, world: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "red.jpg").write_bytes(turned(3))
     (tmp_path / "plain.jpg").write_bytes(encoded(mug(), "JPEG"))
@@ -135,40 +135,40 @@ def test_a_photo_is_decoded_once_and_not_at_all_when_it_is_there(
     assert len(prepares) == 1
 
 
-def test_without_preparing_everything_goes_as_it_is(run: Run, world: Harness, tmp_path: Path) -> None:
+def test_without_preparing_everything_goes_as_it_is(run: Run, harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "red.jpg").write_bytes(turned(6))
     (tmp_path / "phone.heic").write_bytes(heic())
     run("submit", "red.jpg", "--prompt", "snow", "--no-prepare")
-    assert stored(world, "red.jpg") == turned(6)
+    assert stored(harness, "red.jpg") == turned(6)
     assert "neither JPEG" in run("submit", "phone.heic", "--prompt", "snow", "--no-prepare", code=2)[1]
 
 
 def test_two_files_for_one_key_are_an_error_before_anything_is_uploaded(
-    run: Run, world: Harness, tmp_path: Path
+    run: Run, harness: Harness, tmp_path: Path
 ) -> None:
     (tmp_path / "phone.heic").write_bytes(heic())
     (tmp_path / "phone.jpg").write_bytes(encoded(mug(), "JPEG"))
     _, message = run("submit", "phone.heic", "phone.jpg", "--prompt", "snow", code=2)
     assert "phone.heic, phone.jpg" in message
-    assert versions(world) == 0
+    assert versions(harness) == 0
 
 
-def test_it_says_so_before_it_replaces_another_object(run: Run, world: Harness, tmp_path: Path) -> None:
+def test_it_says_so_before_it_replaces_another_object(run: Run, harness: Harness, tmp_path: Path) -> None:
     """cases: same file, other etag."""
     (tmp_path / "red.jpg").write_bytes(turned(6))
-    world.put("red.jpg", encoded(mug(), "JPEG"), prompt="snow")
+    harness.put("red.jpg", encoded(mug(), "JPEG"), prompt="snow")
     assert "to be replaced: red.jpg" in run("submit", "red.jpg", "--prompt", "snow")[1]
     assert "to be replaced" not in run("submit", "red.jpg", "--prompt", "snow")[1]
     assert "to be replaced" not in run("submit", "red.jpg", "--prompt", "snow", "--again")[1]
 
 
 def test_a_quote_counts_the_photos_in_the_bucket_that_would_profit_from_preparing(
-    run: Run, world: Harness, folder: Path
+    run: Run, harness: Harness, folder: Path
 ) -> None:
     for path in folder.iterdir():
-        world.put(f"photos/{path.name}", path.read_bytes(), prompt="snow")
-    world.put("photos/large.jpg", encoded(mug((5000, 40)), "JPEG") + bytes(100_000), prompt="snow")
-    world.put("photos/turned without a prompt.jpg", turned(3))
+        harness.put(f"photos/{path.name}", path.read_bytes(), prompt="snow")
+    harness.put("photos/large.jpg", encoded(mug((5000, 40)), "JPEG") + bytes(100_000), prompt="snow")
+    harness.put("photos/turned without a prompt.jpg", turned(3))
 
     found, _ = run("quote")
     assert found["to_prepare"] == 9
@@ -184,14 +184,14 @@ def test_a_quote_counts_the_photos_in_the_bucket_that_would_profit_from_preparin
     assert found["invalid_by_reason"]["unsupported_media_type"] == 6
 
 
-def upload(world: Harness, key: str, **options: str) -> None:
-    world.upload(key, encoded(mug(), "JPEG"), prompt="snow", **options)
+def upload(harness: Harness, key: str, **options: str) -> None:
+    harness.upload(key, encoded(mug(), "JPEG"), prompt="snow", **options)
 
 
-def test_results_are_exported_in_the_form_that_was_asked_for(run: Run, world: Harness, tmp_path: Path) -> None:
-    upload(world, "shoes/red.jpg")
-    upload(world, "shoes/two.png", n="2")
-    upload(world, "hats/blue.jpg")
+def test_results_are_exported_in_the_form_that_was_asked_for(run: Run, harness: Harness, tmp_path: Path) -> None:
+    upload(harness, "shoes/red.jpg")
+    upload(harness, "shoes/two.png", n="2")
+    upload(harness, "hats/blue.jpg")
     done, _ = run("export", "shoes/", "--out", "shop", "--size", "300x300", "--format", "webp")
     assert [each["path"] for each in done["files"]] == [
         "shop/shoes/red.webp",
@@ -213,37 +213,37 @@ def test_results_are_exported_in_the_form_that_was_asked_for(run: Run, world: Ha
     run("export", "nothing/", "--out", "shop", code=1)
 
 
-def test_only_what_was_approved_is_exported_when_that_is_asked_for(run: Run, world: Harness) -> None:
+def test_only_what_was_approved_is_exported_when_that_is_asked_for(run: Run, harness: Harness) -> None:
     for name, decision in (("red", "approved"), ("blue", "rejected"), ("green", None)):
-        upload(world, f"{name}.jpg")
+        upload(harness, f"{name}.jpg")
         if decision:
-            [key] = [key for key in world.outputs() if key.startswith(name)]
+            [key] = [key for key in harness.outputs() if key.startswith(name)]
             tags = {"TagSet": [{"Key": "backdrop-review", "Value": decision}]}
-            world.s3.put_object_tagging(Bucket=OUTPUT, Key=key, Tagging=tags)
+            harness.s3.put_object_tagging(Bucket=OUTPUT, Key=key, Tagging=tags)
     done, _ = run("export", "--out", "shop", "--approved")
     assert [each["photo"] for each in done["files"]] == ["red.jpg"]
 
 
-def test_a_result_that_can_not_be_had_is_named_and_the_others_are_exported(run: Run, world: Harness) -> None:
+def test_a_result_that_can_not_be_had_is_named_and_the_others_are_exported(run: Run, harness: Harness) -> None:
     for name in ("red", "blue", "green"):
-        upload(world, f"{name}.jpg")
-    world.s3.put_object(Bucket=OUTPUT, Key="blue.jpg.png", Body=b"no picture", Metadata={"job-id": "x"})
-    keys = list(world.outputs())
+        upload(harness, f"{name}.jpg")
+    harness.s3.put_object(Bucket=OUTPUT, Key="blue.jpg.png", Body=b"no picture", Metadata={"job-id": "x"})
+    keys = list(harness.outputs())
     [blue, green] = [next(key for key in keys if key.startswith(name)) for name in ("blue", "green")]
-    world.s3.put_object(Bucket=OUTPUT, Key=blue, Body=b"no picture")
-    world.s3.delete_object(Bucket=OUTPUT, Key=green)
+    harness.s3.put_object(Bucket=OUTPUT, Key=blue, Body=b"no picture")
+    harness.s3.delete_object(Bucket=OUTPUT, Key=green)
     done, _ = run("export", "--out", "shop", code=1)
     assert [each["photo"] for each in done["files"]] == ["red.jpg"]
     assert done["failed"] == {blue: "it is no picture that can be read", green: "it is not there any more"}
 
 
-def test_nothing_is_written_beside_the_folder(run: Run, world: Harness, tmp_path: Path) -> None:
-    upload(world, "red.jpg")
+def test_nothing_is_written_beside_the_folder(run: Run, harness: Harness, tmp_path: Path) -> None:
+    upload(harness, "red.jpg")
     for key in ("../outside.jpg", "a/../../outside.jpg", "/outside.jpg", "a//b.jpg"):
-        job = world.put(key, encoded(mug(), "JPEG"), prompt="snow")
-        held = world.app.ledger.claim(job, "a worker", 0.0)
+        job = harness.put(key, encoded(mug(), "JPEG"), prompt="snow")
+        held = harness.services.ledger.claim(job, "a worker", 0.0)
         stored = [{"bucket": OUTPUT, "key": f"{key}.png", "content_type": "image/png", "bytes": 1}]
-        world.dynamodb.update_item(
+        harness.dynamodb.update_item(
             TableName="backdrop-ledger",
             Key={"id": {"S": held.id}},
             UpdateExpression="SET outputs = :outputs",
@@ -251,7 +251,7 @@ def test_nothing_is_written_beside_the_folder(run: Run, world: Harness, tmp_path
                 name: {"N" if isinstance(value, int) else "S": str(value)} for name, value in stored[0].items()
             }}]}},
         )  # fmt: skip
-        world.s3.put_object(Bucket=OUTPUT, Key=f"{key}.png", Body=encoded(mug(), "PNG"), Metadata={"job-id": held.id})
+        harness.s3.put_object(Bucket=OUTPUT, Key=f"{key}.png", Body=encoded(mug(), "PNG"), Metadata={"job-id": held.id})
     done, _ = run("export", "--out", "deep/shop", code=1)
     assert [each["path"] for each in done["files"]] == ["deep/shop/red.jpg"]
     assert len(done["failed"]) == 4

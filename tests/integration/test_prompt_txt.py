@@ -11,55 +11,55 @@ from tests.integration.harness import Harness, eventbridge_event
 from tests.integration.test_reconcile import run as reconcile
 
 
-def prompts(world: Harness) -> list[str]:
+def prompts(harness: Harness) -> list[str]:
     """Those that were bought, in order."""
-    return [charge["prompt"] for charge in world.gateway.charges()]
+    return [charge["prompt"] for charge in harness.gateway.charges()]
 
 
 def test_the_prompt_is_the_metadatas_then_the_nearest_folders_then_the_default(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes
 ) -> None:
     environment.setenv("DEFAULT_PROMPT", "plain white")
-    world.put("shoes/prompt.txt", "\ufeffcafé,\r\nat noon\r\n".encode())
-    world.put("shoes/red/prompt.txt", b"a beach")
-    world.put("shoes/blue/prompt.txt", b"")
+    harness.put("shoes/prompt.txt", "\ufeffcafé,\r\nat noon\r\n".encode())
+    harness.put("shoes/red/prompt.txt", b"a beach")
+    harness.put("shoes/blue/prompt.txt", b"")
 
-    world.upload("shoes/red/1.jpg", photo, prompt="snow")
-    world.upload("shoes/red/2.jpg", photo, prompt=" ")
-    world.upload("shoes/blue/3.jpg", photo)
-    world.upload("shoes/4.jpg", photo)
-    world.upload("hats/5.jpg", photo)
+    harness.upload("shoes/red/1.jpg", photo, prompt="snow")
+    harness.upload("shoes/red/2.jpg", photo, prompt=" ")
+    harness.upload("shoes/blue/3.jpg", photo)
+    harness.upload("shoes/4.jpg", photo)
+    harness.upload("hats/5.jpg", photo)
 
-    assert prompts(world) == ["snow", "a beach", "café,\r\nat noon", "café,\r\nat noon", "plain white"]
+    assert prompts(harness) == ["snow", "a beach", "café,\r\nat noon", "café,\r\nat noon", "plain white"]
 
 
-def test_n_and_size_are_the_metadatas_all_the_same(world: Harness, photo: bytes) -> None:
-    world.put("prompt.txt", b"a beach")
+def test_n_and_size_are_the_metadatas_all_the_same(harness: Harness, photo: bytes) -> None:
+    harness.put("prompt.txt", b"a beach")
 
-    world.upload("a.jpg", photo, n="2", size="1024x1024")
+    harness.upload("a.jpg", photo, n="2", size="1024x1024")
 
-    assert list(world.outputs()) == ["a.jpg.1.png", "a.jpg.2.png"]
-    assert world.gateway.calls()[0]["fields"]["size"] == "1024x1024"
+    assert list(harness.outputs()) == ["a.jpg.1.png", "a.jpg.2.png"]
+    assert harness.gateway.calls()[0]["fields"]["size"] == "1024x1024"
 
 
 @pytest.mark.parametrize("key", ["prompt.txt", "shoes/prompt.txt"])
 @pytest.mark.parametrize("way", ["trigger", "eventbridge", "retry", "reconcile"])
-def test_a_prompt_txt_is_skipped_without_a_trace(world: Harness, key: str, way: str) -> None:
-    job = world.put(key, b"a beach", prompt="wood")
+def test_a_prompt_txt_is_skipped_without_a_trace(harness: Harness, key: str, way: str) -> None:
+    job = harness.put(key, b"a beach", prompt="wood")
 
     if way == "trigger":
-        assert world.notify(job)["uploads"][0]["state"] == "SKIPPED"
+        assert harness.notify(job)["uploads"][0]["state"] == "SKIPPED"
     elif way == "eventbridge":
-        assert world.invoke(world.trigger_function, eventbridge_event(job))["uploads"][0]["state"] == "SKIPPED"
+        assert harness.invoke(harness.trigger_function, eventbridge_event(job))["uploads"][0]["state"] == "SKIPPED"
     elif way == "retry":
-        world.send({"job": job.as_dict()})
-        world.drain()
+        harness.send({"job": job.as_dict()})
+        harness.drain()
     else:
-        world.advance(130)
-        assert reconcile(world)["enqueued"] == 0
+        harness.advance(130)
+        assert reconcile(harness)["enqueued"] == 0
 
-    assert (world.dead_letters(), world.waiting(), world.record(job)) == ([], [], None)
-    assert world.gateway.calls() == []
+    assert (harness.dead_letters(), harness.waiting(), harness.record(job)) == ([], [], None)
+    assert harness.gateway.calls() == []
 
 
 @pytest.mark.parametrize(
@@ -68,73 +68,75 @@ def test_a_prompt_txt_is_skipped_without_a_trace(world: Harness, key: str, way: 
     ids=["not UTF-8", "control characters", "too long"],
 )
 def test_a_prompt_txt_that_can_not_be_used_is_named_in_the_dead_letter(
-    world: Harness, photo: bytes, content: bytes
+    harness: Harness, photo: bytes, content: bytes
 ) -> None:
-    world.put("shoes/prompt.txt", content)
+    harness.put("shoes/prompt.txt", content)
 
-    world.upload("shoes/red.jpg", photo)
+    harness.upload("shoes/red.jpg", photo)
 
-    [letter] = world.dead_letters()
-    assert letter["reason"]["code"] == "invalid_option"
-    assert "shoes/prompt.txt" in letter["reason"]["message"]
-    assert "secretwords" not in json.dumps(letter)
-    assert world.gateway.calls() == []
+    [dead_letter] = harness.dead_letters()
+    assert dead_letter["reason"]["code"] == "invalid_option"
+    assert "shoes/prompt.txt" in dead_letter["reason"]["message"]
+    assert "secretwords" not in json.dumps(dead_letter)
+    assert harness.gateway.calls() == []
 
 
 def test_a_photo_that_came_before_its_prompt_txt_is_painted_when_its_dead_letter_is_moved_back(
-    world: Harness, photo: bytes
+    harness: Harness, photo: bytes
 ) -> None:
-    world.upload("shoes/red.jpg", photo)
-    [letter] = world.dead_letters()
-    assert letter["reason"]["code"] == "missing_prompt"
-    assert letter["reason"]["billed"] == "no"
+    harness.upload("shoes/red.jpg", photo)
+    [dead_letter] = harness.dead_letters()
+    assert dead_letter["reason"]["code"] == "missing_prompt"
+    assert dead_letter["reason"]["billed"] == "no"
 
-    world.upload("shoes/prompt.txt", b"a beach")
-    world.advance(REMEMBERED_SECONDS)
-    world.redrive()
-    world.drain()
+    harness.upload("shoes/prompt.txt", b"a beach")
+    harness.advance(REMEMBERED_SECONDS)
+    harness.redrive()
+    harness.drain()
 
-    assert prompts(world) == ["a beach"]
-    assert list(world.outputs()) == ["shoes/red.jpg.png"]
-    assert world.dead_letters() == []
-
-
-def test_a_changed_prompt_txt_buys_nothing_by_itself(world: Harness, photo: bytes) -> None:
-    world.upload("shoes/prompt.txt", b"a beach")
-    job = world.upload("shoes/red.jpg", photo)
-
-    world.upload("shoes/prompt.txt", b"a forest")
-    world.advance(REMEMBERED_SECONDS + 130)
-    world.notify(job)
-    assert reconcile(world)["enqueued"] == 0
-
-    assert prompts(world) == ["a beach"]
-    world.upload("shoes/red.jpg", photo)
-    assert prompts(world) == ["a beach", "a forest"]
+    assert prompts(harness) == ["a beach"]
+    assert list(harness.outputs()) == ["shoes/red.jpg.png"]
+    assert harness.dead_letters() == []
 
 
-def test_a_prompt_txt_that_changes_between_a_call_and_its_replay_changes_nothing(world: Harness, photo: bytes) -> None:
-    world.gateway.faults([{"kind": "drop_after_charge"}])
-    world.put("prompt.txt", b"a beach")
-    world.upload("a.jpg", photo)
+def test_a_changed_prompt_txt_buys_nothing_by_itself(harness: Harness, photo: bytes) -> None:
+    harness.upload("shoes/prompt.txt", b"a beach")
+    job = harness.upload("shoes/red.jpg", photo)
 
-    world.put("prompt.txt", b"a forest")
-    world.restart()
-    world.drain()
+    harness.upload("shoes/prompt.txt", b"a forest")
+    harness.advance(REMEMBERED_SECONDS + 130)
+    harness.notify(job)
+    assert reconcile(harness)["enqueued"] == 0
 
-    assert [call["fields"]["prompt"] for call in world.gateway.calls()] == ["a beach", "a beach"]
-    assert len({call["body_sha256"] for call in world.gateway.calls()}) == 1
-    assert world.charged() == 1
-    assert list(world.outputs()) == ["a.jpg.png"]
+    assert prompts(harness) == ["a beach"]
+    harness.upload("shoes/red.jpg", photo)
+    assert prompts(harness) == ["a beach", "a forest"]
+
+
+def test_a_prompt_txt_that_changes_between_a_call_and_its_replay_changes_nothing(
+    harness: Harness, photo: bytes
+) -> None:
+    harness.gateway.faults([{"kind": "drop_after_charge"}])
+    harness.put("prompt.txt", b"a beach")
+    harness.upload("a.jpg", photo)
+
+    harness.put("prompt.txt", b"a forest")
+    harness.restart()
+    harness.drain()
+
+    assert [call["fields"]["prompt"] for call in harness.gateway.calls()] == ["a beach", "a beach"]
+    assert len({call["body_sha256"] for call in harness.gateway.calls()}) == 1
+    assert harness.charged() == 1
+    assert list(harness.outputs()) == ["a.jpg.png"]
 
 
 def test_an_upload_waits_while_its_prompt_txt_can_not_be_read(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes
 ) -> None:
     """Never the default prompt instead: it would be paid for."""
     environment.setenv("DEFAULT_PROMPT", "plain white")
-    world.put("prompt.txt", b"a beach")
-    client: Any = world.app.storage._client
+    harness.put("prompt.txt", b"a beach")
+    client: Any = harness.services.storage._client
     real = client.get_object
 
     def forbidden(**arguments: Any) -> Any:
@@ -143,9 +145,9 @@ def test_an_upload_waits_while_its_prompt_txt_can_not_be_read(
         return real(**arguments)
 
     environment.setattr(client, "get_object", forbidden)
-    world.upload("a.jpg", photo)
-    assert (world.gateway.calls(), world.dead_letters(), len(world.waiting())) == ([], [], 1)
+    harness.upload("a.jpg", photo)
+    assert (harness.gateway.calls(), harness.dead_letters(), len(harness.waiting())) == ([], [], 1)
 
     environment.setattr(client, "get_object", real)
-    world.drain()
-    assert prompts(world) == ["a beach"]
+    harness.drain()
+    assert prompts(harness) == ["a beach"]

@@ -112,30 +112,30 @@ CHARGED = [
     [*NOT_CHARGED, *CHARGED, pytest.param([{"kind": "hang_after_charge", "seconds": 1.5}], id="slow, charged")],
 )
 def test_row_69_behind_nginx_an_upload_is_charged_once(
-    world: Harness,
+    harness: Harness,
     environment: pytest.MonkeyPatch,
     photo: bytes,
     nginx: str,
     trouble: list[dict[str, object]],
 ) -> None:
     environment.setenv("GATEWAY_BASE_URL", nginx)
-    world.gateway.faults(trouble)
-    world.upload("red.jpg", photo, prompt="wood")
-    world.drain()
-    assert world.charged() == 1
-    assert list(world.outputs()) == ["red.jpg.png"]
+    harness.gateway.faults(trouble)
+    harness.upload("red.jpg", photo, prompt="wood")
+    harness.drain()
+    assert harness.charged() == 1
+    assert list(harness.outputs()) == ["red.jpg.png"]
 
 
 @pytest.fixture
-def through_llmops(world: Harness, environment: pytest.MonkeyPatch, llmops: str) -> Callable[[str], None]:
+def through_llmops(harness: Harness, environment: pytest.MonkeyPatch, llmops: str) -> Callable[[str], None]:
     """Sets the functions up for the LLMOps gateway, which passes headers of these names on."""
 
     def set_up(forwarded: str) -> None:
-        world.gateway.settings(dialect="openai")
+        harness.gateway.settings(dialect="openai")
         environment.setenv("GATEWAY_BASE_URL", llmops)
         environment.setenv("GATEWAY_MODEL", "gpt-image-1")
         environment.setenv("GATEWAY_ROUTE", "edits-multipart")
-        headers = {"x-llmops-provider": "openai", "x-llmops-custom-host": world.gateway.base_url}
+        headers = {"x-llmops-provider": "openai", "x-llmops-custom-host": harness.gateway.base_url}
         if forwarded:
             headers["x-llmops-forward-headers"] = forwarded
         environment.setenv("GATEWAY_EXTRA_HEADERS", json.dumps(headers))
@@ -145,34 +145,34 @@ def through_llmops(world: Harness, environment: pytest.MonkeyPatch, llmops: str)
 
 @pytest.mark.parametrize("trouble", NOT_CHARGED)
 def test_row_69_behind_the_llmops_gateway_an_upload_is_charged_once(
-    world: Harness, photo: bytes, through_llmops: Callable[[str], None], trouble: list[dict[str, object]]
+    harness: Harness, photo: bytes, through_llmops: Callable[[str], None], trouble: list[dict[str, object]]
 ) -> None:
     through_llmops("idempotency-key")
-    world.gateway.faults(trouble)
-    world.upload("red.jpg", photo, prompt="wood")
-    world.drain()
-    assert world.charged() == 1
-    assert list(world.outputs()) == ["red.jpg.png"]
+    harness.gateway.faults(trouble)
+    harness.upload("red.jpg", photo, prompt="wood")
+    harness.drain()
+    assert harness.charged() == 1
+    assert list(harness.outputs()) == ["red.jpg.png"]
 
 
 @pytest.mark.parametrize("trouble", CHARGED)
 def test_behind_the_llmops_gateway_a_lost_answer_is_charged_once_and_told(
-    world: Harness, photo: bytes, through_llmops: Callable[[str], None], trouble: list[dict[str, object]]
+    harness: Harness, photo: bytes, through_llmops: Callable[[str], None], trouble: list[dict[str, object]]
 ) -> None:
     """It sends each form with another boundary, so the gateway behind it sees the key with another body: 409."""
     through_llmops("idempotency-key")
-    world.gateway.faults(trouble)
-    world.upload("red.jpg", photo, prompt="wood")
-    world.drain()
-    assert world.charged() == 1
-    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["outcome_unknown"]
+    harness.gateway.faults(trouble)
+    harness.upload("red.jpg", photo, prompt="wood")
+    harness.drain()
+    assert harness.charged() == 1
+    assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["outcome_unknown"]
 
 
 def test_the_llmops_gateway_keeps_the_idempotency_key_unless_it_is_told_to_pass_it_on(
-    world: Harness, photo: bytes, through_llmops: Callable[[str], None]
+    harness: Harness, photo: bytes, through_llmops: Callable[[str], None]
 ) -> None:
     through_llmops("")
-    world.gateway.faults([{"kind": "drop_after_charge"}])
-    world.upload("red.jpg", photo, prompt="wood")
-    world.drain()
-    assert world.charged() == 2
+    harness.gateway.faults([{"kind": "drop_after_charge"}])
+    harness.upload("red.jpg", photo, prompt="wood")
+    harness.drain()
+    assert harness.charged() == 2

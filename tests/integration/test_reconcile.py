@@ -14,55 +14,55 @@ from tests.integration.harness import INPUT, ROOT, Harness
 SCHEDULE = json.loads((ROOT / "events" / "schedule.json").read_text())
 
 
-def run(world: Harness) -> Any:
-    return world.invoke(world.reconcile_function, SCHEDULE)
+def run(harness: Harness) -> Any:
+    return harness.invoke(harness.reconcile_function, SCHEDULE)
 
 
 def test_row_62_an_upload_without_a_notification_is_found_and_a_second_run_buys_nothing(
-    world: Harness, photo: bytes
+    harness: Harness, photo: bytes
 ) -> None:
-    world.put("lost.jpg", photo, prompt="wood")
-    world.put("folder/", b"")
-    world.advance(130)
+    harness.put("lost.jpg", photo, prompt="wood")
+    harness.put("folder/", b"")
+    harness.advance(130)
 
-    assert run(world)["enqueued"] == 1
-    world.drain()
-    assert list(world.outputs()) == ["lost.jpg.png"]
+    assert run(harness)["enqueued"] == 1
+    harness.drain()
+    assert list(harness.outputs()) == ["lost.jpg.png"]
 
-    world.advance(3600)
-    assert run(world)["enqueued"] == 0
-    assert world.charged() == 1
-
-
-def test_uploads_younger_than_two_minutes_or_older_than_a_day_are_left_alone(world: Harness, photo: bytes) -> None:
-    world.put("young.jpg", photo, prompt="wood")
-    world.advance(60)
-    assert run(world)["enqueued"] == 0
-
-    world.advance(25 * 3600)
-    assert run(world)["enqueued"] == 0
-    assert world.waiting() == []
+    harness.advance(3600)
+    assert run(harness)["enqueued"] == 0
+    assert harness.charged() == 1
 
 
-def test_a_second_run_does_not_enqueue_again_what_still_waits(world: Harness, photo: bytes) -> None:
-    world.put("lost.jpg", photo, prompt="wood")
-    world.advance(130)
+def test_uploads_younger_than_two_minutes_or_older_than_a_day_are_left_alone(harness: Harness, photo: bytes) -> None:
+    harness.put("young.jpg", photo, prompt="wood")
+    harness.advance(60)
+    assert run(harness)["enqueued"] == 0
 
-    run(world)
-    run(world)
+    harness.advance(25 * 3600)
+    assert run(harness)["enqueued"] == 0
+    assert harness.waiting() == []
 
-    assert len(world.waiting()) == 1
+
+def test_a_second_run_does_not_enqueue_again_what_still_waits(harness: Harness, photo: bytes) -> None:
+    harness.put("lost.jpg", photo, prompt="wood")
+    harness.advance(130)
+
+    run(harness)
+    run(harness)
+
+    assert len(harness.waiting()) == 1
 
 
-def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(world: Harness, photo: bytes) -> None:
+def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(harness: Harness, photo: bytes) -> None:
     """A queue that is slow to hand out gets no second message for each upload at every run."""
-    world.put("red.jpg", photo, prompt="snow")
-    world.advance(150)
+    harness.put("red.jpg", photo, prompt="snow")
+    harness.advance(150)
     enqueued_after = []
     for quarter in range(20):
-        if world.invoke(world.reconcile_function, {})["enqueued"]:
+        if harness.invoke(harness.reconcile_function, {})["enqueued"]:
             enqueued_after.append(quarter)
-        world.advance(900)
+        harness.advance(900)
 
     first, second, third = enqueued_after[:3]
     assert first == 0
@@ -72,54 +72,54 @@ def test_what_was_enqueued_is_left_alone_for_an_hour_then_for_two(world: Harness
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"where": "media", "kind": "status"}])
 def test_an_upload_whose_message_was_lost_goes_on_from_its_state(
-    world: Harness, photo: bytes, fault: dict[str, Any]
+    harness: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
-    world.gateway.faults([fault])
-    world.upload("a.jpg", photo, prompt="wood")
-    world.sqs.purge_queue(QueueUrl=world.retry_url)
+    harness.gateway.faults([fault])
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.sqs.purge_queue(QueueUrl=harness.retry_url)
 
-    world.advance(STUCK_SECONDS + 60)
-    assert run(world)["enqueued"] == 1
-    world.drain()
+    harness.advance(STUCK_SECONDS + 60)
+    assert run(harness)["enqueued"] == 1
+    harness.drain()
 
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert world.charged() == 1
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert harness.charged() == 1
 
 
-def test_finished_and_rejected_uploads_are_left_alone(world: Harness, photo: bytes) -> None:
-    world.upload("done.jpg", photo, prompt="wood")
-    world.upload("rejected.jpg", photo)
-    world.advance(3600)
+def test_finished_and_rejected_uploads_are_left_alone(harness: Harness, photo: bytes) -> None:
+    harness.upload("done.jpg", photo, prompt="wood")
+    harness.upload("rejected.jpg", photo)
+    harness.advance(3600)
 
-    assert run(world)["enqueued"] == 0
+    assert run(harness)["enqueued"] == 0
 
 
 def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
-    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
-        world.put(f"{number}.jpg", photo, prompt="wood")
-    world.advance(130)
-    client = world.app.storage._client
+        harness.put(f"{number}.jpg", photo, prompt="wood")
+    harness.advance(130)
+    client = harness.services.storage._client
     real = client.list_object_versions
 
     def two_at_a_time(**arguments: Any) -> Any:
-        world.advance(80)  # a slow bucket: one page a run, as long as a run may take
+        harness.advance(80)  # a slow bucket: one page a run, as long as a run may take
         return real(**arguments, MaxKeys=2)
 
     monkeypatch.setattr(client, "list_object_versions", two_at_a_time)
-    found = [run(world) for _ in range(3)]
+    found = [run(harness) for _ in range(3)]
 
     assert sum(each["enqueued"] for each in found) == 5
     assert not found[0]["complete"]
 
 
 def test_a_long_list_is_gone_through_once_in_four_hours_and_each_upload_is_seen(
-    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each page costs a request: a million versions listed every quarter of an hour are $14 a month."""
     monkeypatch.setattr("backdrop.reconcile.LEAST_PAGES", 1)
-    client = world.app.storage._client
+    client = harness.services.storage._client
     real, pages = client.list_object_versions, list[int]()
 
     def one_at_a_time(**arguments: Any) -> Any:
@@ -128,18 +128,18 @@ def test_a_long_list_is_gone_through_once_in_four_hours_and_each_upload_is_seen(
 
     monkeypatch.setattr(client, "list_object_versions", one_at_a_time)
     for number in range(16):
-        world.put(f"{number:02}.jpg", photo)  # without a prompt: never bought
+        harness.put(f"{number:02}.jpg", photo)  # without a prompt: never bought
     found = []
     for _ in range(18):
-        world.advance(900)
+        harness.advance(900)
         pages.append(0)
-        found.append(run(world))
+        found.append(run(harness))
 
     assert pages[0] == 16, "how long the list is has to be found out once"
     assert max(pages[1:]) <= 2, "a sixteenth of it each"
     assert [each["complete"] for each in found[1:17]].count(True) >= 1
     assert sum(each["enqueued"] for each in found[1:17]) >= 16, "nobody worked on them, so each is sent again"
-    assert world.invoke(world.reconcile_function, {})["complete"], "by hand, it goes on to the end"
+    assert harness.invoke(harness.reconcile_function, {})["complete"], "by hand, it goes on to the end"
 
 
 @pytest.mark.parametrize(
@@ -157,13 +157,13 @@ def test_a_run_looks_through_what_four_hours_allow(listing: Listing, seconds: fl
     assert pages_of_a_run(listing, listing.at + seconds) == pages
 
 
-def test_old_versions_and_deleted_objects_are_not_enqueued(world: Harness, photo: bytes) -> None:
-    world.put("replaced.jpg", photo, prompt="wood")
-    world.put("replaced.jpg", photo, prompt="snow")
-    world.put("deleted.jpg", photo, prompt="wood")
-    world.s3.delete_object(Bucket=INPUT, Key="deleted.jpg")
-    world.advance(130)
+def test_old_versions_and_deleted_objects_are_not_enqueued(harness: Harness, photo: bytes) -> None:
+    harness.put("replaced.jpg", photo, prompt="wood")
+    harness.put("replaced.jpg", photo, prompt="snow")
+    harness.put("deleted.jpg", photo, prompt="wood")
+    harness.s3.delete_object(Bucket=INPUT, Key="deleted.jpg")
+    harness.advance(130)
 
-    assert run(world)["enqueued"] == 1
-    world.drain()
-    assert [charge["prompt"] for charge in world.gateway.charges()] == ["snow"]
+    assert run(harness)["enqueued"] == 1
+    harness.drain()
+    assert [charge["prompt"] for charge in harness.gateway.charges()] == ["snow"]

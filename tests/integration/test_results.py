@@ -25,56 +25,56 @@ from tests.integration.harness import INPUT, OUTPUT, Harness, Killed, MovedClock
     ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}",
 )
 def test_rows_42_to_45_a_dead_or_hostile_link_ends_as_result_unavailable_within_minutes(
-    world: Harness, photo: bytes, fault: dict[str, Any]
+    harness: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
-    world.gateway.faults([{"where": "media", "times": 0, **fault}])
-    job = world.upload("a.jpg", photo, prompt="wood")
-    started = world.now()
-    record = world.record(job)
+    harness.gateway.faults([{"where": "media", "times": 0, **fault}])
+    job = harness.upload("a.jpg", photo, prompt="wood")
+    started = harness.now()
+    record = harness.record(job)
     assert record is not None
     assert record.state == "PAID"
 
-    world.drain()
+    harness.drain()
 
-    [letter] = world.dead_letters()
-    assert (letter["reason"]["code"], letter["reason"]["billed"]) == ("result_unavailable", "yes")
-    assert 60 <= world.now() - started <= 150
-    assert world.outputs() == {}
-    assert len(world.gateway.calls()) == 1
+    [dead_letter] = harness.dead_letters()
+    assert (dead_letter["reason"]["code"], dead_letter["reason"]["billed"]) == ("result_unavailable", "yes")
+    assert 60 <= harness.now() - started <= 150
+    assert harness.outputs() == {}
+    assert len(harness.gateway.calls()) == 1
 
-    world.gateway.faults([])
-    world.redrive()
-    world.drain()
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert world.charged() == 1
+    harness.gateway.faults([])
+    harness.redrive()
+    harness.drain()
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert harness.charged() == 1
 
 
 @pytest.mark.parametrize(
     "fault", [{"kind": "status", "status": 500}, {"kind": "short"}], ids=lambda fault: fault["kind"]
 )
 def test_rows_43_45_a_link_that_may_work_later_is_tried_for_its_24_hours(
-    world: Harness, photo: bytes, fault: dict[str, Any]
+    harness: Harness, photo: bytes, fault: dict[str, Any]
 ) -> None:
-    world.gateway.faults([{"where": "media", "times": 0, **fault}])
-    world.upload("a.jpg", photo, prompt="wood")
+    harness.gateway.faults([{"where": "media", "times": 0, **fault}])
+    harness.upload("a.jpg", photo, prompt="wood")
 
-    world.drain(seconds=23 * 3600)
-    assert world.dead_letters() == []
-    world.drain(seconds=2 * 3600)
+    harness.drain(seconds=23 * 3600)
+    assert harness.dead_letters() == []
+    harness.drain(seconds=2 * 3600)
 
-    [letter] = world.dead_letters()
-    assert (letter["reason"]["code"], letter["reason"]["billed"]) == ("result_unavailable", "yes")
-    assert len(world.gateway.calls()) == 1
+    [dead_letter] = harness.dead_letters()
+    assert (dead_letter["reason"]["code"], dead_letter["reason"]["billed"]) == ("result_unavailable", "yes")
+    assert len(harness.gateway.calls()) == 1
 
 
-def test_rows_43_45_a_link_that_works_again_is_stored(world: Harness, photo: bytes) -> None:
-    world.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 3}])
+def test_rows_43_45_a_link_that_works_again_is_stored(harness: Harness, photo: bytes) -> None:
+    harness.gateway.faults([{"where": "media", "kind": "status", "status": 503, "times": 3}])
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert len(world.gateway.calls()) == 1
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert len(harness.gateway.calls()) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_rows_43_45_a_link_that_works_again_is_stored(world: Harness, photo: byt
     ],
 )
 def test_row_42_a_link_to_where_results_must_not_come_from_is_never_followed(
-    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, link: str, address: str
+    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, link: str, address: str
 ) -> None:
     asked: list[httpx.Request] = []
 
@@ -96,23 +96,23 @@ def test_row_42_a_link_to_where_results_must_not_come_from_is_never_followed(
         asked.append(request)
         return httpx.Response(200, content=photo)
 
-    app: Services = world.app
-    guarded = results.Results(world.gateway.base_url, lambda *_: [address], httpx.MockTransport(nobody))
-    monkeypatch.setattr(app.results, "_resolve", guarded._resolve)
-    monkeypatch.setattr(app.results, "_client", guarded._client)
-    world.gateway.faults([{"kind": "link", "url": link}])
+    services: Services = harness.services
+    guarded = results.Results(harness.gateway.base_url, lambda *_: [address], httpx.MockTransport(nobody))
+    monkeypatch.setattr(services.results, "_resolve", guarded._resolve)
+    monkeypatch.setattr(services.results, "_client", guarded._client)
+    harness.gateway.faults([{"kind": "link", "url": link}])
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
     assert asked == []
-    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["result_unavailable"]
-    assert world.charged() == 1
+    assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["result_unavailable"]
+    assert harness.charged() == 1
 
 
-def fail_put(world: Harness, monkeypatch: pytest.MonkeyPatch, code: str, status: int, times: int) -> None:
+def fail_put(harness: Harness, monkeypatch: pytest.MonkeyPatch, code: str, status: int, times: int) -> None:
     """Let storing results fail."""
-    client = world.app.storage._client
+    client = harness.services.storage._client
     real, left = client.put_object, [times]
 
     def put_object(**arguments: Any) -> Any:
@@ -130,38 +130,38 @@ def fail_put(world: Harness, monkeypatch: pytest.MonkeyPatch, code: str, status:
     [("AccessDenied", 403), ("SlowDown", 503), ("ConditionalRequestConflict", 409), ("KMS.DisabledException", 400)],
 )
 def test_row_46_only_storing_is_tried_again(
-    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, code: str, status: int
+    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, code: str, status: int
 ) -> None:
-    fail_put(world, monkeypatch, code, status, times=7)
+    fail_put(harness, monkeypatch, code, status, times=7)
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert len(world.gateway.calls()) == 1
-    assert world.dead_letters() == []
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert len(harness.gateway.calls()) == 1
+    assert harness.dead_letters() == []
 
 
-def test_row_47_an_object_that_is_no_result_of_this_key_is_not_overwritten(world: Harness, photo: bytes) -> None:
-    world.s3.put_object(Bucket=OUTPUT, Key="a.jpg.png", Body=b"somebody's own")
+def test_row_47_an_object_that_is_no_result_of_this_key_is_not_overwritten(harness: Harness, photo: bytes) -> None:
+    harness.s3.put_object(Bucket=OUTPUT, Key="a.jpg.png", Body=b"somebody's own")
 
-    world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    assert world.outputs()["a.jpg.png"]["Body"] == b"somebody's own"
-    [letter] = world.dead_letters()
-    assert (letter["reason"]["code"], letter["reason"]["billed"]) == ("result_unavailable", "yes")
-    world.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
-    world.redrive()
-    world.drain()
-    assert world.outputs()["a.jpg.png"]["Body"].startswith(b"\x89PNG")
-    assert world.charged() == 1
+    assert harness.outputs()["a.jpg.png"]["Body"] == b"somebody's own"
+    [dead_letter] = harness.dead_letters()
+    assert (dead_letter["reason"]["code"], dead_letter["reason"]["billed"]) == ("result_unavailable", "yes")
+    harness.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
+    harness.redrive()
+    harness.drain()
+    assert harness.outputs()["a.jpg.png"]["Body"].startswith(b"\x89PNG")
+    assert harness.charged() == 1
 
 
 def test_row_36_a_result_that_is_stored_already_is_verified_and_done(
-    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = world.app.ledger
+    ledger = harness.services.ledger
     real = ledger.release
 
     def fails(before: Any, after: Any, due_at: float) -> Any:
@@ -171,46 +171,46 @@ def test_row_36_a_result_that_is_stored_already_is_verified_and_done(
         return real(before, after, due_at)
 
     monkeypatch.setattr(ledger, "release", fails)
-    world.s3.put_bucket_versioning(Bucket=OUTPUT, VersioningConfiguration={"Status": "Enabled"})
-    job = world.upload("a.jpg", photo, prompt="wood")
-    world.drain()
+    harness.s3.put_bucket_versioning(Bucket=OUTPUT, VersioningConfiguration={"Status": "Enabled"})
+    job = harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain()
 
-    record = world.record(job)
+    record = harness.record(job)
     assert record is not None
     assert record.state == "DONE"
-    assert len(world.s3.list_object_versions(Bucket=OUTPUT)["Versions"]) == 1, "stored once"
-    assert world.charged() == 1
+    assert len(harness.s3.list_object_versions(Bucket=OUTPUT)["Versions"]) == 1, "stored once"
+    assert harness.charged() == 1
 
 
-def test_row_12_an_older_job_that_finishes_late_never_replaces_a_newer_result(world: Harness, photo: bytes) -> None:
-    world.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
-    world.upload("a.jpg", photo, prompt="wood")
-    newer = world.upload("a.jpg", photo, prompt="snow")
-    assert world.outputs()["a.jpg.png"]["Metadata"]["source-version"] == newer.version_id
+def test_row_12_an_older_job_that_finishes_late_never_replaces_a_newer_result(harness: Harness, photo: bytes) -> None:
+    harness.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
+    harness.upload("a.jpg", photo, prompt="wood")
+    newer = harness.upload("a.jpg", photo, prompt="snow")
+    assert harness.outputs()["a.jpg.png"]["Metadata"]["source-version"] == newer.version_id
 
-    world.drain()
+    harness.drain()
 
-    assert world.outputs()["a.jpg.png"]["Metadata"]["source-version"] == newer.version_id
-    assert world.charged() == 2
-    assert world.waiting() == []
-    assert world.dead_letters() == []
+    assert harness.outputs()["a.jpg.png"]["Metadata"]["source-version"] == newer.version_id
+    assert harness.charged() == 2
+    assert harness.waiting() == []
+    assert harness.dead_letters() == []
 
 
-def test_row_12_a_result_of_a_later_second_wins_even_when_the_source_is_gone(world: Harness, photo: bytes) -> None:
-    first = world.put("a.jpg", photo, prompt="wood")
-    world.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
-    world.notify(first)
-    world.advance(1)
-    second = world.upload("a.jpg", photo, prompt="snow")
-    world.s3.delete_object(Bucket=INPUT, Key="a.jpg")
+def test_row_12_a_result_of_a_later_second_wins_even_when_the_source_is_gone(harness: Harness, photo: bytes) -> None:
+    first = harness.put("a.jpg", photo, prompt="wood")
+    harness.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
+    harness.notify(first)
+    harness.advance(1)
+    second = harness.upload("a.jpg", photo, prompt="snow")
+    harness.s3.delete_object(Bucket=INPUT, Key="a.jpg")
 
-    world.drain()
+    harness.drain()
 
-    assert world.outputs()["a.jpg.png"]["Metadata"]["source-version"] == second.version_id
+    assert harness.outputs()["a.jpg.png"]["Metadata"]["source-version"] == second.version_id
 
 
 def test_slow_links_do_not_starve_the_other_images_and_end_after_a_day(
-    world: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: set[str] = set()
 
@@ -219,11 +219,11 @@ def test_slow_links_do_not_starve_the_other_images_and_end_after_a_day(
         MovedClock.moved += seconds
         raise ResultUnreachable("it drips")
 
-    monkeypatch.setattr(world.app.results, "fetch", fetch)
-    world.upload("a.jpg", photo, prompt="wood", n="8")
-    invocations = world.drain(seconds=30 * 3600)
+    monkeypatch.setattr(harness.services.results, "fetch", fetch)
+    harness.upload("a.jpg", photo, prompt="wood", n="8")
+    invocations = harness.drain(seconds=30 * 3600)
 
     assert len(tried) == 8
     assert invocations < 150
-    assert [letter["reason"]["code"] for letter in world.dead_letters()] == ["result_unavailable"]
-    assert world.charged() == 8
+    assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["result_unavailable"]
+    assert harness.charged() == 8

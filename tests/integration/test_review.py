@@ -108,19 +108,19 @@ class Opener:
             listener.close()
 
 
-def tags(world: Harness, key: str) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in world.s3.get_object_tagging(Bucket=OUTPUT, Key=key)["TagSet"]}
+def tags(harness: Harness, key: str) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in harness.s3.get_object_tagging(Bucket=OUTPUT, Key=key)["TagSet"]}
 
 
-def tag(world: Harness, key: str, **values: str) -> None:
+def tag(harness: Harness, key: str, **values: str) -> None:
     found = [{"Key": name.replace("_", "-"), "Value": value} for name, value in values.items()]
-    world.s3.put_object_tagging(Bucket=OUTPUT, Key=key, Tagging={"TagSet": found})
+    harness.s3.put_object_tagging(Bucket=OUTPUT, Key=key, Tagging={"TagSet": found})
 
 
 @pytest.fixture
-def photo(world: Harness) -> bytes:
+def photo(harness: Harness) -> bytes:
     data = encoded(mug(), "JPEG")
-    world.upload(KEY, data, prompt="snow")
+    harness.upload(KEY, data, prompt="snow")
     return data
 
 
@@ -154,7 +154,7 @@ def test_another_name_for_this_machine_gets_nothing(page: Opener, photo: bytes, 
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null"])
-def test_another_page_can_neither_ask_nor_decide(page: Opener, photo: bytes, world: Harness, origin: str) -> None:
+def test_another_page_can_neither_ask_nor_decide(page: Opener, photo: bytes, harness: Harness, origin: str) -> None:
     opened = page()
     card = opened.cards()[KEY]
     body = {"verdict": "approved", "choice": 0, "seen": card["seen"]}
@@ -165,7 +165,7 @@ def test_another_page_can_neither_ask_nor_decide(page: Opener, photo: bytes, wor
     assert unsaid.status_code == 403, "a browser always says the origin of a POST"
     form = opened.client.post(f"pair/{card['id']}/decision", data=body, headers={"Origin": opened.origin})
     assert form.status_code == 415
-    assert tags(world, RESULT) == {}
+    assert tags(harness, RESULT) == {}
 
 
 def test_nothing_of_the_page_runs_or_comes_from_elsewhere(page: Opener, photo: bytes) -> None:
@@ -179,9 +179,9 @@ def test_nothing_of_the_page_runs_or_comes_from_elsewhere(page: Opener, photo: b
     assert not re.search(r"<script(?! type=\"module\" src=\"static/)|\son\w+=|javascript:|https?://", answer.text)
 
 
-def test_keys_and_prompts_stay_text(page: Opener, world: Harness) -> None:
+def test_keys_and_prompts_stay_text(page: Opener, harness: Harness) -> None:
     key = f"x/{HOSTILE}.jpg"
-    world.upload(key, encoded(mug(), "JPEG"), prompt=HOSTILE.replace("\u202e", ""))
+    harness.upload(key, encoded(mug(), "JPEG"), prompt=HOSTILE.replace("\u202e", ""))
     opened = page()
     html = opened.client.get("").text + opened.large(key)
     assert "<img src=x" not in html
@@ -190,45 +190,45 @@ def test_keys_and_prompts_stay_text(page: Opener, world: Harness) -> None:
     assert opened.decide(key, "approved").status_code == 200
 
 
-def test_a_decision_is_a_tag_of_the_result_with_who_and_when(page: Opener, photo: bytes, world: Harness) -> None:
-    tag(world, RESULT, campaign="spring")
+def test_a_decision_is_a_tag_of_the_result_with_who_and_when(page: Opener, photo: bytes, harness: Harness) -> None:
+    tag(harness, RESULT, campaign="spring")
     opened = page()
     assert opened.cards()[KEY]["status"] == "undecided"
 
     assert opened.decide(KEY, "approved").json()["status"] == "approved"
 
-    found = tags(world, RESULT)
+    found = tags(harness, RESULT)
     assert (found["backdrop-review"], found["campaign"]) == ("approved", "spring")
     assert found["backdrop-review-by"].startswith("arn:aws:")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found["backdrop-review-at"])
     assert opened.cards()[KEY]["status"] == "approved"
 
     opened.decide(KEY, "rejected")
-    assert tags(world, RESULT)["backdrop-review"] == "rejected"
+    assert tags(harness, RESULT)["backdrop-review"] == "rejected"
 
 
-def test_undo_brings_back_what_was_there_before(page: Opener, photo: bytes, world: Harness) -> None:
-    tag(world, RESULT, campaign="spring")
+def test_undo_brings_back_what_was_there_before(page: Opener, photo: bytes, harness: Harness) -> None:
+    tag(harness, RESULT, campaign="spring")
     opened = page()
     opened.decide(KEY, "approved")
-    before = tags(world, RESULT)
+    before = tags(harness, RESULT)
     opened.decide(KEY, "rejected")
 
     assert opened.undo().status_code == 200
-    assert tags(world, RESULT) == before
+    assert tags(harness, RESULT) == before
     assert opened.undo().status_code == 200
-    assert tags(world, RESULT) == {"campaign": "spring"}
+    assert tags(harness, RESULT) == {"campaign": "spring"}
     assert opened.cards()[KEY]["status"] == "undecided"
     assert opened.undo().status_code == 422
 
 
-def test_choosing_one_of_three_approves_it_and_rejects_the_others(page: Opener, world: Harness, run: Run) -> None:
-    world.upload(KEY, encoded(mug(), "JPEG"), prompt="snow", n="3")
+def test_choosing_one_of_three_approves_it_and_rejects_the_others(page: Opener, harness: Harness, run: Run) -> None:
+    harness.upload(KEY, encoded(mug(), "JPEG"), prompt="snow", n="3")
     opened = page()
 
     assert opened.decide(KEY, "approved", choice=1).status_code == 200
 
-    verdicts = [tags(world, f"{KEY}.{i}.png")["backdrop-review"] for i in (1, 2, 3)]
+    verdicts = [tags(harness, f"{KEY}.{i}.png")["backdrop-review"] for i in (1, 2, 3)]
     assert verdicts == ["rejected", "approved", "rejected"]
     assert opened.cards()[KEY]["choice"] == "1"
     assert [each["key"] for each in run("export", "--approved", "--out", "shop")["files"]] == [f"{KEY}.2.png"]
@@ -236,47 +236,47 @@ def test_choosing_one_of_three_approves_it_and_rejects_the_others(page: Opener, 
 
 
 def test_the_later_of_two_people_sees_what_the_earlier_decided_before_anything_is_overwritten(
-    page: Opener, photo: bytes, world: Harness
+    page: Opener, photo: bytes, harness: Harness
 ) -> None:
     """Row 95."""
     opened = page()
     before = opened.cards()[KEY]["seen"]
-    tag(world, RESULT, backdrop_review="rejected", backdrop_review_by="arn:aws:sts::1:assumed-role/team/ana")
+    tag(harness, RESULT, backdrop_review="rejected", backdrop_review_by="arn:aws:sts::1:assumed-role/team/ana")
 
     refused = opened.decide(KEY, "approved", seen=before)
 
     assert (refused.status_code, refused.text) == (409, "ana has rejected it meanwhile.")
-    assert tags(world, RESULT)["backdrop-review"] == "rejected"
+    assert tags(harness, RESULT)["backdrop-review"] == "rejected"
     assert opened.cards()[KEY]["status"] == "rejected", "the page shows it now"
     assert opened.decide(KEY, "approved").status_code == 200
-    assert tags(world, RESULT)["backdrop-review"] == "approved"
+    assert tags(harness, RESULT)["backdrop-review"] == "approved"
 
 
-def test_undo_leaves_what_somebody_decided_since(page: Opener, photo: bytes, world: Harness) -> None:
+def test_undo_leaves_what_somebody_decided_since(page: Opener, photo: bytes, harness: Harness) -> None:
     opened = page()
     opened.decide(KEY, "approved")
-    tag(world, RESULT, backdrop_review="rejected", backdrop_review_by="arn:aws:iam::1:user/ana")
+    tag(harness, RESULT, backdrop_review="rejected", backdrop_review_by="arn:aws:iam::1:user/ana")
     assert opened.undo().status_code == 409
-    assert tags(world, RESULT)["backdrop-review"] == "rejected"
+    assert tags(harness, RESULT)["backdrop-review"] == "rejected"
 
 
 def test_a_result_that_was_replaced_meanwhile_is_not_approved_unseen(
-    page: Opener, world: Harness, photo: bytes
+    page: Opener, harness: Harness, photo: bytes
 ) -> None:
-    world.s3.put_bucket_versioning(Bucket=OUTPUT, VersioningConfiguration={"Status": "Enabled"})
-    world.upload(KEY, photo, prompt="sand")
+    harness.s3.put_bucket_versioning(Bucket=OUTPUT, VersioningConfiguration={"Status": "Enabled"})
+    harness.upload(KEY, photo, prompt="sand")
     opened = page()
     seen = opened.cards()[KEY]["seen"]
-    head = world.s3.head_object(Bucket=OUTPUT, Key=RESULT)
-    world.s3.put_object(Bucket=OUTPUT, Key=RESULT, Body=photo, Metadata=head["Metadata"])
+    head = harness.s3.head_object(Bucket=OUTPUT, Key=RESULT)
+    harness.s3.put_object(Bucket=OUTPUT, Key=RESULT, Body=photo, Metadata=head["Metadata"])
 
     assert opened.decide(KEY, "approved", seen=seen).status_code == 409
-    assert tags(world, RESULT) == {}
+    assert tags(harness, RESULT) == {}
 
 
-def test_failed_uploads_and_those_on_their_way_have_nothing_to_decide(page: Opener, world: Harness) -> None:
-    world.upload("failed.jpg", encoded(mug(), "JPEG"))
-    world.put("new.jpg", encoded(mug(), "JPEG"), prompt="snow")
+def test_failed_uploads_and_those_on_their_way_have_nothing_to_decide(page: Opener, harness: Harness) -> None:
+    harness.upload("failed.jpg", encoded(mug(), "JPEG"))
+    harness.put("new.jpg", encoded(mug(), "JPEG"), prompt="snow")
     opened = page()
     assert {key: card["status"] for key, card in opened.cards().items()} == {
         "failed.jpg": "failed",
@@ -287,7 +287,7 @@ def test_failed_uploads_and_those_on_their_way_have_nothing_to_decide(page: Open
         assert opened.decide(key, "approved").status_code == 422
 
 
-def test_again_says_the_price_and_buys_only_for_that_price(page: Opener, photo: bytes, world: Harness) -> None:
+def test_again_says_the_price_and_buys_only_for_that_price(page: Opener, photo: bytes, harness: Harness) -> None:
     opened = page()
     path = f"pair/{opened.cards()[KEY]['id']}/again"
     told = opened.client.get(path).json()
@@ -300,17 +300,17 @@ def test_again_says_the_price_and_buys_only_for_that_price(page: Opener, photo: 
     assert opened.post(path, body | {"prompt": "\u200b "}).status_code == 422
     assert opened.post(path, body | {"prompt": "x" * 2500}).status_code == 422
     assert opened.post(path, body | {"prompt": "sand", "job": "0815"}).status_code == 409
-    assert len(world.s3.list_object_versions(Bucket=INPUT)["Versions"]) == 1, "nothing was bought"
+    assert len(harness.s3.list_object_versions(Bucket=INPUT)["Versions"]) == 1, "nothing was bought"
 
 
 def test_again_makes_a_new_version_with_another_prompt_and_nothing_else_changed(
-    page: Opener, world: Harness, photo: bytes
+    page: Opener, harness: Harness, photo: bytes
 ) -> None:
-    put = world.s3.put_object(
+    put = harness.s3.put_object(
         Bucket=INPUT, Key=KEY, Body=photo, ContentType="image/jpeg", CacheControl="no-cache", Tagging="a=b",
         Metadata={"prompt": "snow", "n": "2", "tag": "ana", "size": "512x512", "mine": "too"},
     )  # fmt: skip
-    world.notify(Job(INPUT, KEY, put["VersionId"], put["ETag"].strip('"'), len(photo)))
+    harness.notify(Job(INPUT, KEY, put["VersionId"], put["ETag"].strip('"'), len(photo)))
     opened = page()
     card = opened.cards()[KEY]
     told = opened.client.get(f"pair/{card['id']}/again").json()
@@ -319,7 +319,7 @@ def test_again_makes_a_new_version_with_another_prompt_and_nothing_else_changed(
 
     assert opened.post(f"pair/{card['id']}/again", body).status_code == 200
 
-    now = world.s3.get_object(Bucket=INPUT, Key=KEY)
+    now = harness.s3.get_object(Bucket=INPUT, Key=KEY)
     metadata = now["Metadata"]
     assert now["Body"].read() == photo
     assert (now["ContentType"], now["CacheControl"], now["TagCount"]) == ("image/jpeg", "no-cache", 1)
@@ -328,7 +328,7 @@ def test_again_makes_a_new_version_with_another_prompt_and_nothing_else_changed(
     assert opened.post(f"pair/{card['id']}/again", body).status_code in (409, 422), "a second click buys nothing"
 
 
-def test_what_changes_is_told_as_it_happens(page: Opener, world: Harness, photo: bytes) -> None:
+def test_what_changes_is_told_as_it_happens(page: Opener, harness: Harness, photo: bytes) -> None:
     opened = page()
     with opened.client.stream("GET", "events?since=0") as stream:
         lines = stream.iter_lines()
@@ -346,7 +346,7 @@ def test_what_changes_is_told_as_it_happens(page: Opener, world: Harness, photo:
 
 
 def test_pictures_are_small_kept_on_disk_and_whole_on_demand(
-    page: Opener, world: Harness, photo: bytes, tmp_path: Path
+    page: Opener, harness: Harness, photo: bytes, tmp_path: Path
 ) -> None:
     opened = page()
     large = opened.large(KEY)
@@ -356,16 +356,16 @@ def test_pictures_are_small_kept_on_disk_and_whole_on_demand(
     assert "immutable" in answer.headers["cache-control"]
     assert max(PIL.Image.open(io.BytesIO(answer.content)).size) <= 400
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{small[0]}-small.webp"]
-    world.s3.delete_object(Bucket=INPUT, Key=KEY)
+    harness.s3.delete_object(Bucket=INPUT, Key=KEY)
     assert opened.client.get(f"picture/{small[0]}/small").content == answer.content
     whole = opened.client.get(f"whole/{small[1]}")
     assert whole.headers["content-type"] == "image/png"
-    assert whole.content == world.s3.get_object(Bucket=OUTPUT, Key=RESULT)["Body"].read()
+    assert whole.content == harness.s3.get_object(Bucket=OUTPUT, Key=RESULT)["Body"].read()
     assert opened.client.get(f"picture/{'0' * 32}/small").status_code == 404
 
 
-def test_an_object_that_is_no_picture_is_a_sentence(page: Opener, world: Harness) -> None:
-    world.upload("page.jpg", b"<html><script>alert(1)</script>", prompt="snow")
+def test_an_object_that_is_no_picture_is_a_sentence(page: Opener, harness: Harness) -> None:
+    harness.upload("page.jpg", b"<html><script>alert(1)</script>", prompt="snow")
     opened = page()
     token = re.findall(r"picture/(\w+)/large", opened.large("page.jpg"))[0]
     for path in (f"picture/{token}/large", f"whole/{token}"):
@@ -374,8 +374,8 @@ def test_an_object_that_is_no_picture_is_a_sentence(page: Opener, world: Harness
         assert answer.headers["content-type"].startswith("text/plain")
 
 
-def test_the_rejected_ones_are_a_manifest(page: Opener, world: Harness, photo: bytes) -> None:
-    world.upload("b.jpg", photo, prompt="wood, {oak}", tag="ana", size="512x512")
+def test_the_rejected_ones_are_a_manifest(page: Opener, harness: Harness, photo: bytes) -> None:
+    harness.upload("b.jpg", photo, prompt="wood, {oak}", tag="ana", size="512x512")
     opened = page()
     opened.decide("b.jpg", "rejected")
     opened.decide(KEY, "approved")
@@ -384,7 +384,7 @@ def test_the_rejected_ones_are_a_manifest(page: Opener, world: Harness, photo: b
 
 
 def test_when_aws_goes_away_the_page_says_so_and_what_was_not_done(
-    page: Opener, deployment: Deployment, photo: bytes, world: Harness
+    page: Opener, deployment: Deployment, photo: bytes, harness: Harness
 ) -> None:
     """Row 96."""
     opened = page()
@@ -408,9 +408,9 @@ def test_when_aws_goes_away_the_page_says_so_and_what_was_not_done(
     assert opened.decide(KEY, "approved").status_code == 200
 
 
-def test_gallery_and_status_say_what_was_decided(page: Opener, world: Harness, photo: bytes, run: Run) -> None:
+def test_gallery_and_status_say_what_was_decided(page: Opener, harness: Harness, photo: bytes, run: Run) -> None:
     for name in ("b.jpg", "c.jpg"):
-        world.upload(name, photo, prompt="snow")
+        harness.upload(name, photo, prompt="snow")
     opened = page()
     opened.decide(KEY, "approved")
     opened.decide("b.jpg", "rejected")
@@ -422,9 +422,9 @@ def test_gallery_and_status_say_what_was_decided(page: Opener, world: Harness, p
     assert html.count('<span class="verdict rejected">Rejected</span>') == 1
 
 
-def test_while_calls_are_paused_the_page_says_why(page: Opener, world: Harness, photo: bytes) -> None:
-    world.gateway.faults([{"kind": "status", "status": 402}])
-    world.upload("b.jpg", photo, prompt="snow")
+def test_while_calls_are_paused_the_page_says_why(page: Opener, harness: Harness, photo: bytes) -> None:
+    harness.gateway.faults([{"kind": "status", "status": 402}])
+    harness.upload("b.jpg", photo, prompt="snow")
     opened = page()
     html = opened.client.get("").text
     assert "Nothing new is made at present." in html
@@ -433,8 +433,8 @@ def test_while_calls_are_paused_the_page_says_why(page: Opener, world: Harness, 
     assert "Waits for calls to get through" in html
 
 
-def test_a_photo_that_is_on_its_way_is_not_asked_for_again(page: Opener, world: Harness) -> None:
-    world.put(KEY, encoded(mug(), "JPEG"), prompt="snow")
+def test_a_photo_that_is_on_its_way_is_not_asked_for_again(page: Opener, harness: Harness) -> None:
+    harness.put(KEY, encoded(mug(), "JPEG"), prompt="snow")
     opened = page()
     answer = opened.client.get(f"pair/{opened.cards()[KEY]['id']}/again")
     assert (answer.status_code, answer.text) == (422, "It is on its way. Look at what comes of that first.")

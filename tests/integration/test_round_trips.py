@@ -53,74 +53,74 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_an_ordinary_upload_makes_no_more_round_trips_than_these(
-    world: Harness, photo: bytes, trips: Counter[str]
+    harness: Harness, photo: bytes, trips: Counter[str]
 ) -> None:
-    world.upload("first of the day.jpg", photo, prompt="a beach")
+    harness.upload("first of the day.jpg", photo, prompt="a beach")
     for key, expected in {"second.jpg": OF_A_NEW_WORKER, "third.jpg": OF_A_WARM_WORKER}.items():
-        event = s3_event(world.put(key, photo, prompt="a beach"))
+        event = s3_event(harness.put(key, photo, prompt="a beach"))
         trips.clear()
         if expected is OF_A_NEW_WORKER:
-            world.restart()
-            world.app.clock.is_set = False
-        answer = world.invoke(world.trigger_function, event)
-        world.app.clock.is_set = True
+            harness.restart()
+            harness.services.clock.is_set = False
+        answer = harness.invoke(harness.trigger_function, event)
+        harness.services.clock.is_set = True
         assert answer["uploads"][0]["state"] == "DONE"
         assert dict(trips) == expected
 
 
 def test_a_worker_has_read_the_pace_and_the_key_before_its_first_upload(
-    world: Harness, photo: bytes, trips: Counter[str]
+    harness: Harness, photo: bytes, trips: Counter[str]
 ) -> None:
-    world.upload("first of the day.jpg", photo, prompt="a beach")
-    event = s3_event(world.put("second.jpg", photo, prompt="a beach"))
-    world.restart()
-    world.app.clock.is_set = False
+    harness.upload("first of the day.jpg", photo, prompt="a beach")
+    event = s3_event(harness.put("second.jpg", photo, prompt="a beach"))
+    harness.restart()
+    harness.services.clock.is_set = False
     trips.clear()
     bootstrap.prepare()
     assert dict(trips) == {"dynamodb GetItem": 1, "ssm GetParameter": 1}
-    world.app.clock.is_set = True  # which the tests' clock doesn't take from the answer
+    harness.services.clock.is_set = True  # which the tests' clock doesn't take from the answer
     trips.clear()
-    assert world.invoke(world.trigger_function, event)["uploads"][0]["state"] == "DONE"
+    assert harness.invoke(harness.trigger_function, event)["uploads"][0]["state"] == "DONE"
     assert dict(trips) == OF_A_WARM_WORKER
 
 
-def test_a_worker_starts_though_nothing_answers(world: Harness, environment: pytest.MonkeyPatch) -> None:
+def test_a_worker_starts_though_nothing_answers(harness: Harness, environment: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         environment.setattr(bootstrap, "boto3", boto3)
         environment.setattr(bootstrap, "CONNECT_SECONDS", 0.2)
-        world.restart()
-        world.app  # noqa: B018 - what is built doesn't count
+        harness.restart()
+        harness.services  # noqa: B018 - what is built doesn't count
         started = time.monotonic()
         bootstrap.prepare()
         assert time.monotonic() - started < 2
 
 
-def test_a_message_makes_no_more_round_trips_than_an_event(world: Harness, photo: bytes, trips: Counter[str]) -> None:
+def test_a_message_makes_no_more_round_trips_than_an_event(harness: Harness, photo: bytes, trips: Counter[str]) -> None:
     """Lambda receives and deletes it."""
-    world.upload("first of the day.jpg", photo, prompt="a beach")
+    harness.upload("first of the day.jpg", photo, prompt="a beach")
     record = {"messageId": "1", "receiptHandle": "1", "attributes": {}}
-    record["body"] = json.dumps({"job": world.put("second.jpg", photo, prompt="a beach").as_dict()})
+    record["body"] = json.dumps({"job": harness.put("second.jpg", photo, prompt="a beach").as_dict()})
     trips.clear()
-    assert world.invoke(world.retry_function, {"Records": [record]}) == {"batchItemFailures": []}
+    assert harness.invoke(harness.retry_function, {"Records": [record]}) == {"batchItemFailures": []}
     assert dict(trips) == OF_A_WARM_WORKER
 
 
-def test_a_duplicate_event_makes_one_round_trip(world: Harness, photo: bytes, trips: Counter[str]) -> None:
-    job = world.upload("shoes.jpg", photo, prompt="a beach")
+def test_a_duplicate_event_makes_one_round_trip(harness: Harness, photo: bytes, trips: Counter[str]) -> None:
+    job = harness.upload("shoes.jpg", photo, prompt="a beach")
     trips.clear()
-    world.notify(job)
+    harness.notify(job)
     assert dict(trips) == {"dynamodb UpdateItem": 1}
 
 
 def test_a_prompt_txt_is_read_once_for_the_photos_of_its_folder(
-    world: Harness, photo: bytes, trips: Counter[str]
+    harness: Harness, photo: bytes, trips: Counter[str]
 ) -> None:
-    world.upload("first of the day.jpg", photo, prompt="a beach")
-    world.put("shoes/prompt.txt", b"a beach")
+    harness.upload("first of the day.jpg", photo, prompt="a beach")
+    harness.put("shoes/prompt.txt", b"a beach")
     for key, looks in {"shoes/red.jpg": 1, "shoes/blue.jpg": 0}.items():
-        event = s3_event(world.put(key, photo))
+        event = s3_event(harness.put(key, photo))
         trips.clear()
-        answer = world.invoke(world.trigger_function, event)
+        answer = harness.invoke(harness.trigger_function, event)
         assert answer["uploads"][0]["state"] == "DONE"
         assert dict(trips) == OF_A_WARM_WORKER | {"s3 GetObject": 1 + looks}

@@ -32,17 +32,17 @@ def commands_of(section: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.startswith("backdrop ")]
 
 
-def dead_letters(world: Harness, photo: bytes) -> dict[str, str]:
-    world.gateway.faults([{"kind": "empty", "times": 9}])
-    world.upload(KEY, photo, prompt="snow")
+def dead_letters(harness: Harness, photo: bytes) -> dict[str, str]:
+    harness.gateway.faults([{"kind": "empty", "times": 9}])
+    harness.upload(KEY, photo, prompt="snow")
     return {"failures": "no_image_returned", "show --state REJECTED": KEY, "show shoes/red.jpg --answer": '"data":'}
 
 
-def oldest_waiting(world: Harness, photo: bytes) -> dict[str, str]:
-    world.gateway.faults([{"kind": "status", "status": 402}])
-    world.upload(KEY, photo, prompt="snow")
-    world.sqs.purge_queue(QueueUrl=world.retry_url)
-    world.advance(7 * 3600)
+def oldest_waiting(harness: Harness, photo: bytes) -> dict[str, str]:
+    harness.gateway.faults([{"kind": "status", "status": 402}])
+    harness.upload(KEY, photo, prompt="snow")
+    harness.sqs.purge_queue(QueueUrl=harness.retry_url)
+    harness.advance(7 * 3600)
     return {
         "pace": "Paused since",
         "status": "stuck",
@@ -51,28 +51,28 @@ def oldest_waiting(world: Harness, photo: bytes) -> dict[str, str]:
     }
 
 
-def unknown_outcomes(world: Harness, photo: bytes) -> dict[str, str]:
-    world.gateway.faults([{"kind": "drop_after_charge", "times": 9}])
-    world.upload(KEY, photo, prompt="snow")
+def unknown_outcomes(harness: Harness, photo: bytes) -> dict[str, str]:
+    harness.gateway.faults([{"kind": "drop_after_charge", "times": 9}])
+    harness.upload(KEY, photo, prompt="snow")
     return {"show --state UNKNOWN": KEY, "failures": "There is no such dead letter"}
 
 
-def paid_not_stored(world: Harness, photo: bytes) -> dict[str, str]:
-    link = f"{world.gateway.base_url.removesuffix('/v1')}/media/none.png"
-    world.gateway.faults([{"kind": "link", "url": link}])
-    world.upload(KEY, photo, prompt="snow")
+def paid_not_stored(harness: Harness, photo: bytes) -> dict[str, str]:
+    link = f"{harness.gateway.base_url.removesuffix('/v1')}/media/none.png"
+    harness.gateway.faults([{"kind": "link", "url": link}])
+    harness.upload(KEY, photo, prompt="snow")
     return {"show --state PAID": KEY, "show shoes/red.jpg": link, "retry": SENT}
 
 
-def account_paused(world: Harness, photo: bytes) -> dict[str, str]:
-    world.gateway.faults([{"kind": "status", "status": 402}])
-    world.upload(KEY, photo, prompt="snow")
+def account_paused(harness: Harness, photo: bytes) -> dict[str, str]:
+    harness.gateway.faults([{"kind": "status", "status": 402}])
+    harness.upload(KEY, photo, prompt="snow")
     return {"pace": "Calls fail since", "show --state CLAIMED": KEY, "retry": SENT}
 
 
-def daily_limit_reached(world: Harness, photo: bytes) -> dict[str, str]:
-    world.upload("hats/blue.jpg", photo, prompt="snow", tag="acme")
-    world.upload(KEY, photo, prompt="snow")
+def daily_limit_reached(harness: Harness, photo: bytes) -> dict[str, str]:
+    harness.upload("hats/blue.jpg", photo, prompt="snow", tag="acme")
+    harness.upload(KEY, photo, prompt="snow")
     return {
         "pace": "1 image bought or reserved, $0.03, of 1 image.",
         "status": "DailyImageLimit",
@@ -80,8 +80,8 @@ def daily_limit_reached(world: Harness, photo: bytes) -> dict[str, str]:
     }
 
 
-def only_log_lines(world: Harness, photo: bytes) -> dict[str, str]:
-    world.upload(KEY, photo, prompt="snow")
+def only_log_lines(harness: Harness, photo: bytes) -> dict[str, str]:
+    harness.upload(KEY, photo, prompt="snow")
     return {}
 
 
@@ -99,7 +99,7 @@ SITUATIONS: dict[str, Callable[[Harness, bytes], dict[str, str]]] = {
 
 
 @pytest.fixture
-def deployment(world: Harness, environment: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Deployment:
+def deployment(harness: Harness, environment: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Deployment:
     """With every text that the runbook looks for in every log."""
     if "daily-limit-reached" in request.node.name:
         environment.setenv("DAILY_IMAGE_LIMIT", "1")
@@ -118,14 +118,14 @@ def deployment(world: Harness, environment: pytest.MonkeyPatch, request: pytest.
 
 @pytest.mark.parametrize("section", SITUATIONS)
 def test_every_command_of_a_section_works_in_its_situation(
-    world: Harness, deployment: Deployment, photo: bytes, section: str
+    harness: Harness, deployment: Deployment, photo: bytes, section: str
 ) -> None:
-    expected = SITUATIONS[section](world, photo)
+    expected = SITUATIONS[section](harness, photo)
     commands = [line for line in commands_of(section) if shlex.split(line)[1] not in ELSEWHERE]
     for line in commands:
-        setting = CliContext()
-        setting.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, shlex.split(line)[1:], obj=setting, standalone_mode=False)
+        context = CliContext()
+        context.__dict__["deployment"] = deployment
+        done = CliRunner().invoke(cli, shlex.split(line)[1:], obj=context, standalone_mode=False)
         assert (done.exception, done.return_value or 0) == (None, 0), (line, done.output, done.exception)
         text = re.search(r'--text "?(.*?)"?$', line)
         if text:
@@ -134,7 +134,7 @@ def test_every_command_of_a_section_works_in_its_situation(
         words = words or next((says for start, says in expected.items() if line.startswith(f"backdrop {start} ")), "")
         assert words in done.output, line
         if line.startswith("backdrop resume"):
-            world.drain()
+            harness.drain()
 
 
 def test_every_alarm_has_a_situation_and_the_runbook_no_function_of_a_shell() -> None:

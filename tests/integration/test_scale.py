@@ -1,11 +1,11 @@
-"""Many uploads, played against the project's own decisions: `tools/bench/scale.py` says how."""
+"""Many uploads, simulated against the project's own decisions: `tools/bench/scale.py` says how."""
 
 import logging
 
 import pytest
 
 from backdrop.log import logger
-from tools.bench.scale import HOUR, Scenario, played
+from tools.bench.scale import HOUR, Scenario, simulated
 from tools.bench.simulated_gateway import Trouble
 from tools.simulation.simulated_aws import NEW_TABLE_UNITS_A_SECOND
 
@@ -16,7 +16,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_thousand_uploads_at_once_are_paid_once_each_in_few_invocations() -> None:
-    result = played(Scenario("", uploads=1000, rpm=600))
+    result = simulated(Scenario("", uploads=1000, rpm=600))
 
     assert result["stored"] == result["paid"] == 1000
     assert result["dead letters"] == 0
@@ -26,7 +26,7 @@ def test_a_thousand_uploads_at_once_are_paid_once_each_in_few_invocations() -> N
 
 def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
     """A tenth of ten thousand uploads, and of what a new table takes."""
-    result = played(Scenario("", uploads=1000, rpm=600, table_units_a_second=NEW_TABLE_UNITS_A_SECOND / 10))
+    result = simulated(Scenario("", uploads=1000, rpm=600, table_units_a_second=NEW_TABLE_UNITS_A_SECOND / 10))
 
     assert result["writes refused"] > 0
     assert result["unexpected"] == 0
@@ -35,7 +35,7 @@ def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
 
 
 def test_uploads_whose_calls_failed_do_not_look_for_a_slot_again_and_again() -> None:
-    result = played(Scenario("", uploads=300, rpm=10, trouble=Trouble(error_rate=0.05)))
+    result = simulated(Scenario("", uploads=300, rpm=10, trouble=Trouble(error_rate=0.05)))
 
     assert result["stored"] == result["paid"] == 300
     assert result["invocations"] <= 5
@@ -43,7 +43,7 @@ def test_uploads_whose_calls_failed_do_not_look_for_a_slot_again_and_again() -> 
 
 @pytest.mark.parametrize("trouble", [Trouble(outage=(60, 60 + HOUR)), Trouble(empty_wallet=(60, 60 + HOUR))])
 def test_an_hour_without_answers_costs_few_calls_and_no_upload(trouble: Trouble) -> None:
-    result = played(Scenario("", uploads=300, rpm=60, trouble=trouble, extra_seconds=HOUR))
+    result = simulated(Scenario("", uploads=300, rpm=60, trouble=trouble, extra_seconds=HOUR))
 
     assert result["stored"] == result["paid"] == 300
     assert result["dead letters"] == 0
@@ -54,7 +54,7 @@ def test_an_hour_without_answers_costs_few_calls_and_no_upload(trouble: Trouble)
 @pytest.mark.parametrize("rpm", [60, 600])
 def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(rpm: int) -> None:
     trouble = Trouble(error_rate=0.0, outage=(30, 30 + HOUR))
-    result = played(Scenario("", uploads=rpm, rpm=rpm, trouble=trouble, extra_seconds=HOUR))
+    result = simulated(Scenario("", uploads=rpm, rpm=rpm, trouble=trouble, extra_seconds=HOUR))
 
     assert result["stored"] == result["paid"] == rpm
     assert result["dead letters"] == 0
@@ -63,17 +63,17 @@ def test_row_20_an_hour_of_503_uses_up_thirty_of_the_days_images_at_most(rpm: in
 
 def test_behind_a_proxy_that_loses_one_answer_in_three_a_gateway_that_honours_keys_charges_once() -> None:
     trouble = Trouble(lost_answers=1 / 3)
-    result = played(Scenario("", uploads=200, rpm=600, trouble=trouble))
+    result = simulated(Scenario("", uploads=200, rpm=600, trouble=trouble))
 
     uploads = [count for name, count in result["charges"].items() if name.count("-") == 0]
     assert uploads == [1] * 200
     assert result["stored"] + result["dead letters"] == 200
-    assert set(result["letters"]) <= {"attempts_exhausted"}
+    assert set(result["dead_letters"]) <= {"attempts_exhausted"}
 
 
 def test_row_69_behind_such_a_proxy_a_gateway_that_knows_no_keys_never_passes_the_days_limit() -> None:
     trouble = Trouble(lost_answers=1 / 3, keys="ignored")
-    result = played(Scenario("", uploads=40, rpm=600, trouble=trouble, daily_limit=30))
+    result = simulated(Scenario("", uploads=40, rpm=600, trouble=trouble, daily_limit=30))
 
     days = [count for name, count in result["charges"].items() if name.count("-") == 2]
     assert max(days) <= 30
@@ -81,7 +81,7 @@ def test_row_69_behind_such_a_proxy_a_gateway_that_knows_no_keys_never_passes_th
 
 
 def test_row_87_a_hundred_uploads_at_ten_a_day_cost_twelve_invocations_each() -> None:
-    result = played(Scenario("", uploads=100, rpm=60, daily_limit=10))
+    result = simulated(Scenario("", uploads=100, rpm=60, daily_limit=10))
 
     days = [count for name, count in result["charges"].items() if name.count("-") == 2]
     assert (max(days), result["stored"], result["dead letters"], result["unexpected"]) == (10, 100, 0, 0)
@@ -90,7 +90,7 @@ def test_row_87_a_hundred_uploads_at_ten_a_day_cost_twelve_invocations_each() ->
 
 
 def test_ten_executions_of_a_new_account_make_nobody_wait_for_a_quarter_of_an_hour() -> None:
-    result = played(Scenario("", uploads=100, rpm=60, executions=10, retry_concurrency=20))
+    result = simulated(Scenario("", uploads=100, rpm=60, executions=10, retry_concurrency=20))
 
     assert (result["stored"], result["unexpected"]) == (100, 0)
     assert result["oldest"] < 600

@@ -57,7 +57,7 @@ class Told:
 @pytest.mark.parametrize("way", ["event", "message"])
 @pytest.mark.parametrize(("operation", "code", "status"), THROTTLES)
 def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
-    world: Harness,
+    harness: Harness,
     photo: bytes,
     capsys: pytest.CaptureFixture[str],
     way: str,
@@ -65,82 +65,82 @@ def test_row_83_a_throttled_upload_is_postponed_and_bought_once(
     code: str,
     status: int,
 ) -> None:
-    world.upload("first of the day.jpg", photo, prompt="wood")
-    world.restart()
+    harness.upload("first of the day.jpg", photo, prompt="wood")
+    harness.restart()
     capsys.readouterr()
-    with refusing(world, operation, code, status, times=TRIES) as fault:
+    with refusing(harness, operation, code, status, times=TRIES) as fault:
         if way == "event":
-            world.upload("a.jpg", photo, prompt="wood")
+            harness.upload("a.jpg", photo, prompt="wood")
         else:
-            world.send({"job": world.put("a.jpg", photo, prompt="wood").as_dict()})
-            world.retry_once()
+            harness.send({"job": harness.put("a.jpg", photo, prompt="wood").as_dict()})
+            harness.retry_once()
     assert fault.answered >= 1
 
     told = Told(capsys)
     assert told.unexpected == 0
     assert told.postponed == ["throttled"]
-    world.drain()
-    assert "a.jpg.png" in world.outputs()
-    assert world.charged() == 2
-    assert world.dead_letters() == []
+    harness.drain()
+    assert "a.jpg.png" in harness.outputs()
+    assert harness.charged() == 2
+    assert harness.dead_letters() == []
     assert Told(capsys).unexpected == 0
 
 
 def test_row_83_images_reserved_for_a_call_that_was_never_written_are_free_again(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes
 ) -> None:
     """Else each throttled write would cost an image of the day's limit."""
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
-    world.upload("first of the day.jpg", photo, prompt="wood")
-    with refusing(world, "dynamodb.PutItem", "ThrottlingException", 400, times=TRIES):
-        world.upload("a.jpg", photo, prompt="wood")
-    world.drain(seconds=600)
+    harness.upload("first of the day.jpg", photo, prompt="wood")
+    with refusing(harness, "dynamodb.PutItem", "ThrottlingException", 400, times=TRIES):
+        harness.upload("a.jpg", photo, prompt="wood")
+    harness.drain(seconds=600)
 
-    assert sorted(world.outputs()) == ["a.jpg.png", "first of the day.jpg.png"]
-    assert world.charged() == 2
+    assert sorted(harness.outputs()) == ["a.jpg.png", "first of the day.jpg.png"]
+    assert harness.charged() == 2
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
 def test_row_83_a_new_worker_whose_first_look_is_throttled_ends_in_a_postponement(
-    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str], code: str
+    harness: Harness, photo: bytes, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
-    event = s3_event(world.put("a.jpg", photo, prompt="wood"))
+    event = s3_event(harness.put("a.jpg", photo, prompt="wood"))
     capsys.readouterr()
-    with refusing(world, "dynamodb.GetItem", code, 400, times=TRIES):
-        world.app.clock.is_set = False
-        world.invoke(world.trigger_function, event)
-        world.app.clock.is_set = True
+    with refusing(harness, "dynamodb.GetItem", code, 400, times=TRIES):
+        harness.services.clock.is_set = False
+        harness.invoke(harness.trigger_function, event)
+        harness.services.clock.is_set = True
 
     told = Told(capsys)
     assert (told.unexpected, told.postponed) == (0, ["throttled"])
-    world.drain()
-    assert world.charged() == 1
+    harness.drain()
+    assert harness.charged() == 1
 
 
 def test_row_83_ten_minutes_of_throttling_use_up_no_attempt_and_pauses_nobody(
-    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
+    harness: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the key's parameter, too: ten in a row are no outage of the gateway."""
-    with refusing(world, "ssm.GetParameter", "ThrottlingException", 400):
+    with refusing(harness, "ssm.GetParameter", "ThrottlingException", 400):
         for number in range(12):
-            world.upload(f"{number}.jpg", photo, prompt="wood")
-        world.drain(seconds=600)
-    assert world.gateway.calls() == []
+            harness.upload(f"{number}.jpg", photo, prompt="wood")
+        harness.drain(seconds=600)
+    assert harness.gateway.calls() == []
     assert set(Told(capsys).postponed) == {"throttled"}
 
-    world.drain()
-    assert world.charged() == len(world.outputs()) == 12
-    assert world.dead_letters() == []
+    harness.drain()
+    assert harness.charged() == len(harness.outputs()) == 12
+    assert harness.dead_letters() == []
 
 
-def test_row_83_hours_without_the_key_take_few_looks(world: Harness, photo: bytes) -> None:
+def test_row_83_hours_without_the_key_take_few_looks(harness: Harness, photo: bytes) -> None:
     """Minutes apart, not seconds: simulated days had four looks a minute for hours."""
-    with refusing(world, "ssm.GetParameter", "ThrottlingException", 400):
-        world.upload("a.jpg", photo, prompt="wood")
-        assert world.drain(seconds=2 * 3600) <= 2 * 45
+    with refusing(harness, "ssm.GetParameter", "ThrottlingException", 400):
+        harness.upload("a.jpg", photo, prompt="wood")
+        assert harness.drain(seconds=2 * 3600) <= 2 * 45
 
-    world.drain()
-    assert (world.charged(), world.dead_letters()) == (1, [])
+    harness.drain()
+    assert (harness.charged(), harness.dead_letters()) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -152,25 +152,25 @@ def test_row_83_hours_without_the_key_take_few_looks(world: Harness, photo: byte
     ],
 )
 def test_row_83_the_reconciler_leaves_the_rest_to_its_next_run(
-    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str], operation: str, code: str, status: int
+    harness: Harness, photo: bytes, capsys: pytest.CaptureFixture[str], operation: str, code: str, status: int
 ) -> None:
-    world.put("lost.jpg", photo, prompt="wood")
-    world.advance(600)
-    with refusing(world, operation, code, status, times=TRIES):
-        assert not reconcile(world)["complete"]
+    harness.put("lost.jpg", photo, prompt="wood")
+    harness.advance(600)
+    with refusing(harness, operation, code, status, times=TRIES):
+        assert not reconcile(harness)["complete"]
     assert Told(capsys).postponed == ["throttled"]
 
-    reconcile(world)
-    world.drain()
-    assert world.charged() == 1
+    reconcile(harness)
+    harness.drain()
+    assert harness.charged() == 1
 
 
 def test_row_83_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_only(
-    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
+    harness: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world.put("lost.jpg", photo, prompt="wood")
-    world.advance(600)
-    assert world.app
+    harness.put("lost.jpg", photo, prompt="wood")
+    harness.advance(600)
+    assert harness.services
     events, asked = SharedSession().client("dynamodb", None).meta.events, list[str]()  # type: ignore[arg-type]
 
     def leave_out(request: Any, **_: Any) -> AWSResponse:
@@ -181,42 +181,42 @@ def test_row_83_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_on
 
     events.register("before-send.dynamodb.BatchGetItem", leave_out)
     try:
-        reconcile(world)
+        reconcile(harness)
     finally:
         events.unregister("before-send.dynamodb.BatchGetItem", leave_out)
     assert 1 < len(asked) <= 10
     assert Told(capsys).postponed == ["throttled"]
-    assert world.waiting() == []
+    assert harness.waiting() == []
 
 
 def test_row_84_an_error_of_aws_that_passes_is_counted_and_costs_nothing(
-    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
+    harness: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with refusing(world, "s3.GetObject", "InternalError", 500, times=TRIES):
-        job = world.upload("a.jpg", photo, prompt="wood")
-        world.drain()
+    with refusing(harness, "s3.GetObject", "InternalError", 500, times=TRIES):
+        job = harness.upload("a.jpg", photo, prompt="wood")
+        harness.drain()
 
     assert Told(capsys).unexpected == 1
-    record = world.record(job)
+    record = harness.record(job)
     assert record is not None
     assert record.history[0].endswith(" interrupted: GetObject InternalError 500")
-    assert world.charged() == len(world.outputs()) == 1
+    assert harness.charged() == len(harness.outputs()) == 1
 
 
 def test_row_84_a_message_that_can_not_be_renewed_comes_back_and_holds_up_no_other(
-    world: Harness, photo: bytes
+    harness: Harness, photo: bytes
 ) -> None:
-    attributes = {"ApproximateReceiveCount": "501", "SentTimestamp": str(int(world.now() * 1000))}
+    attributes = {"ApproximateReceiveCount": "501", "SentTimestamp": str(int(harness.now() * 1000))}
     records = [
         {"messageId": key, "receiptHandle": key, "attributes": attributes}
-        | {"body": json.dumps({"job": world.put(key, photo, prompt="wood").as_dict()})}
+        | {"body": json.dumps({"job": harness.put(key, photo, prompt="wood").as_dict()})}
         for key in ("forbidden.jpg", "fine.jpg")
     ]
     with (
-        refusing(world, "s3.GetObject", "AccessDenied", 403, asked=about("forbidden.jpg")),
-        refusing(world, "sqs.SendMessage", "AccessDeniedException", 403),
+        refusing(harness, "s3.GetObject", "AccessDenied", 403, asked=about("forbidden.jpg")),
+        refusing(harness, "sqs.SendMessage", "AccessDeniedException", 403),
     ):
-        answer = world.invoke(world.retry_function, {"Records": records})
+        answer = harness.invoke(harness.retry_function, {"Records": records})
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "forbidden.jpg"}]}
-    assert list(world.outputs()) == ["fine.jpg.png"]
+    assert list(harness.outputs()) == ["fine.jpg.png"]

@@ -15,24 +15,24 @@ from tests.integration.harness import INPUT, Harness
 FIVE_MINUTES = 300.0
 
 
-def put(world: Harness, key: str, data: bytes, **more: Any) -> Job:
-    answer = world.s3.put_object(Bucket=INPUT, Key=key, Body=data, Metadata={"prompt": "wood"}, **more)
-    world.set_modified(key, world.now())
+def put(harness: Harness, key: str, data: bytes, **more: Any) -> Job:
+    answer = harness.s3.put_object(Bucket=INPUT, Key=key, Body=data, Metadata={"prompt": "wood"}, **more)
+    harness.set_modified(key, harness.now())
     return Job(INPUT, key, answer.get("VersionId"), answer["ETag"].strip('"'), len(data))
 
 
-def without_versions(world: Harness) -> None:
-    world.s3.delete_bucket(Bucket=INPUT)
-    world.s3.create_bucket(Bucket=INPUT)
+def without_versions(harness: Harness) -> None:
+    harness.s3.delete_bucket(Bucket=INPUT)
+    harness.s3.create_bucket(Bucket=INPUT)
 
 
-def the_unreadable(world: Harness) -> str:
-    """The message of the one letter."""
-    [letter] = world.dead_letters()
-    assert letter["reason"]["code"] == "unreadable"
-    assert (letter["reason"]["billed"], letter["reason"]["attempts"]) == ("no", 0)
-    assert (world.waiting(), world.gateway.calls()) == ([], [])
-    message = letter["reason"]["message"]
+def the_unreadable(harness: Harness) -> str:
+    """The message of the one dead_letter."""
+    [dead_letter] = harness.dead_letters()
+    assert dead_letter["reason"]["code"] == "unreadable"
+    assert (dead_letter["reason"]["billed"], dead_letter["reason"]["attempts"]) == ("no", 0)
+    assert (harness.waiting(), harness.gateway.calls()) == ([], [])
+    message = dead_letter["reason"]["message"]
     assert isinstance(message, str)
     return message
 
@@ -40,91 +40,93 @@ def the_unreadable(world: Harness) -> str:
 @pytest.mark.parametrize("versions", [True, False])
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_row_80_an_archived_photo_is_unreadable_at_once_and_bought_when_it_is_restored(
-    world: Harness, photo: bytes, storage_class: str, versions: bool
+    harness: Harness, photo: bytes, storage_class: str, versions: bool
 ) -> None:
     """cases: archived object"""
     if not versions:
-        without_versions(world)
-    job = put(world, "a.jpg", photo, StorageClass=storage_class)
-    world.notify(job)
-    world.notify(job)
+        without_versions(harness)
+    job = put(harness, "a.jpg", photo, StorageClass=storage_class)
+    harness.notify(job)
+    harness.notify(job)
 
-    message = the_unreadable(world)
+    message = the_unreadable(harness)
     assert storage_class in message
     assert "restore" in message
 
-    world.s3.restore_object(Bucket=INPUT, Key="a.jpg", RestoreRequest={"Days": 1})
-    world.redrive()
-    world.drain()
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert world.charged() == 1
+    harness.s3.restore_object(Bucket=INPUT, Key="a.jpg", RestoreRequest={"Days": 1})
+    harness.redrive()
+    harness.drain()
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert harness.charged() == 1
 
 
-def test_row_80_an_archive_tier_of_intelligent_tiering_is_an_archive(world: Harness, photo: bytes) -> None:
+def test_row_80_an_archive_tier_of_intelligent_tiering_is_an_archive(harness: Harness, photo: bytes) -> None:
     more = "<StorageClass>INTELLIGENT_TIERING</StorageClass><AccessTier>DEEP_ARCHIVE_ACCESS</AccessTier>"
-    with refusing(world, "s3.GetObject", "InvalidObjectState", 403, more=more):
-        world.upload("a.jpg", photo, prompt="wood")
+    with refusing(harness, "s3.GetObject", "InvalidObjectState", 403, more=more):
+        harness.upload("a.jpg", photo, prompt="wood")
 
-    assert "DEEP_ARCHIVE_ACCESS" in the_unreadable(world)
+    assert "DEEP_ARCHIVE_ACCESS" in the_unreadable(harness)
 
 
 @pytest.mark.parametrize("versions", [True, False])
-def test_row_80_a_photo_under_its_uploaders_own_key_is_unreadable(world: Harness, photo: bytes, versions: bool) -> None:
+def test_row_80_a_photo_under_its_uploaders_own_key_is_unreadable(
+    harness: Harness, photo: bytes, versions: bool
+) -> None:
     """Neither GET nor HEAD is answered without that key: a listing says which upload it is."""
     if not versions:
-        without_versions(world)
-    with refusing(world, "s3.GetObject", "InvalidRequest", 400), refusing(world, "s3.HeadObject", "400", 400):
-        job = world.upload("a.jpg", photo, prompt="wood")
-        world.drain(seconds=FIVE_MINUTES)
-        world.notify(job)
-        world.drain(seconds=FIVE_MINUTES)
+        without_versions(harness)
+    with refusing(harness, "s3.GetObject", "InvalidRequest", 400), refusing(harness, "s3.HeadObject", "400", 400):
+        job = harness.upload("a.jpg", photo, prompt="wood")
+        harness.drain(seconds=FIVE_MINUTES)
+        harness.notify(job)
+        harness.drain(seconds=FIVE_MINUTES)
 
-    assert "SSE-C" in the_unreadable(world)
+    assert "SSE-C" in the_unreadable(harness)
 
 
 @pytest.mark.parametrize("code", ["KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException"])
 def test_row_81_a_photo_whose_kms_key_is_of_no_use_is_unreadable_within_five_minutes(
-    world: Harness, photo: bytes, code: str
+    harness: Harness, photo: bytes, code: str
 ) -> None:
-    with refusing(world, "s3.GetObject", code, 400):
-        world.upload("a.jpg", photo, prompt="wood")
-        world.drain(seconds=FIVE_MINUTES)
-        message = the_unreadable(world)
+    with refusing(harness, "s3.GetObject", code, 400):
+        harness.upload("a.jpg", photo, prompt="wood")
+        harness.drain(seconds=FIVE_MINUTES)
+        message = the_unreadable(harness)
     assert code in message
     assert "KMS key" in message
 
-    world.redrive()
-    world.drain()
-    assert list(world.outputs()) == ["a.jpg.png"]
+    harness.redrive()
+    harness.drain()
+    assert list(harness.outputs()) == ["a.jpg.png"]
 
 
-def test_row_81_a_kms_key_that_works_after_a_minute_costs_no_letter(world: Harness, photo: bytes) -> None:
+def test_row_81_a_kms_key_that_works_after_a_minute_costs_no_dead_letter(harness: Harness, photo: bytes) -> None:
     """A grant and the state of a key take a while to be known everywhere."""
-    with refusing(world, "s3.GetObject", "KMS.DisabledException", 400, times=2):
-        world.upload("a.jpg", photo, prompt="wood")
-        world.drain()
+    with refusing(harness, "s3.GetObject", "KMS.DisabledException", 400, times=2):
+        harness.upload("a.jpg", photo, prompt="wood")
+        harness.drain()
 
-    assert list(world.outputs()) == ["a.jpg.png"]
-    assert world.dead_letters() == []
+    assert list(harness.outputs()) == ["a.jpg.png"]
+    assert harness.dead_letters() == []
 
 
-def test_row_81_a_photo_under_a_kms_key_of_others_is_unreadable(world: Harness, photo: bytes) -> None:
+def test_row_81_a_photo_under_a_kms_key_of_others_is_unreadable(harness: Harness, photo: bytes) -> None:
     """S3 answers 403 as for a missing permission, but to HEAD, which takes the same permission and no key, 200."""
-    with refusing(world, "s3.GetObject", "AccessDenied", 403, asked=about("theirs.jpg")):
-        world.notify(put(world, "theirs.jpg", photo, ServerSideEncryption="aws:kms", SSEKMSKeyId="theirs"))
-        world.drain(seconds=FIVE_MINUTES)
-        assert "KMS key" in the_unreadable(world)
+    with refusing(harness, "s3.GetObject", "AccessDenied", 403, asked=about("theirs.jpg")):
+        harness.notify(put(harness, "theirs.jpg", photo, ServerSideEncryption="aws:kms", SSEKMSKeyId="theirs"))
+        harness.drain(seconds=FIVE_MINUTES)
+        assert "KMS key" in the_unreadable(harness)
 
 
 def test_row_10_a_forbidden_upload_says_in_its_history_why_it_waits_and_since_when(
-    world: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
+    harness: Harness, photo: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with refusing(world, "s3.GetObject", "AccessDenied", 403):
-        job = world.upload("a.jpg", photo, prompt="wood")
-        first = world.record(job)
-        world.drain(seconds=7 * 3600)
-        last = world.record(job)
-        assert world.dead_letters() == []
+    with refusing(harness, "s3.GetObject", "AccessDenied", 403):
+        job = harness.upload("a.jpg", photo, prompt="wood")
+        first = harness.record(job)
+        harness.drain(seconds=7 * 3600)
+        last = harness.record(job)
+        assert harness.dead_letters() == []
 
     assert first is not None
     assert last is not None
@@ -134,57 +136,57 @@ def test_row_10_a_forbidden_upload_says_in_its_history_why_it_waits_and_since_wh
     assert max(waits) > 6 * 3600, "what the alarm oldest-waiting looks at"
 
 
-def test_row_11_a_photo_that_an_unreadable_one_has_replaced_is_superseded(world: Harness, photo: bytes) -> None:
-    first = world.put("a.jpg", photo, prompt="wood")
-    second = put(world, "a.jpg", photo, StorageClass="GLACIER")
-    world.notify(first)
-    world.notify(second)
+def test_row_11_a_photo_that_an_unreadable_one_has_replaced_is_superseded(harness: Harness, photo: bytes) -> None:
+    first = harness.put("a.jpg", photo, prompt="wood")
+    second = put(harness, "a.jpg", photo, StorageClass="GLACIER")
+    harness.notify(first)
+    harness.notify(second)
 
-    the_unreadable(world)
-    assert [letter["job"]["version_id"] for letter in world.dead_letters()] == [second.version_id]
-    record = world.record(first)
+    the_unreadable(harness)
+    assert [dead_letter["job"]["version_id"] for dead_letter in harness.dead_letters()] == [second.version_id]
+    record = harness.record(first)
     assert record is not None
     assert record.state == "SUPERSEDED"
 
 
 def test_row_82_an_archived_prompt_txt_is_unreadable_and_nothing_else_stands_in_for_it(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes
 ) -> None:
     environment.setenv("DEFAULT_PROMPT", "plain white")
-    world.put("prompt.txt", b"a forest")
-    world.s3.put_object(Bucket=INPUT, Key="shoes/prompt.txt", Body=b"a beach", StorageClass="GLACIER")
-    world.upload("shoes/a.jpg", photo)
+    harness.put("prompt.txt", b"a forest")
+    harness.s3.put_object(Bucket=INPUT, Key="shoes/prompt.txt", Body=b"a beach", StorageClass="GLACIER")
+    harness.upload("shoes/a.jpg", photo)
 
-    message = the_unreadable(world)
+    message = the_unreadable(harness)
     assert message.startswith("shoes/prompt.txt is archived")
 
-    world.s3.restore_object(Bucket=INPUT, Key="shoes/prompt.txt", RestoreRequest={"Days": 1})
-    world.redrive()
-    world.drain()
-    assert [charge["prompt"] for charge in world.gateway.charges()] == ["a beach"]
+    harness.s3.restore_object(Bucket=INPUT, Key="shoes/prompt.txt", RestoreRequest={"Days": 1})
+    harness.redrive()
+    harness.drain()
+    assert [charge["prompt"] for charge in harness.gateway.charges()] == ["a beach"]
 
 
 @pytest.mark.parametrize("code", ["InvalidObjectState", "InvalidRequest"])
 def test_row_80_a_photo_that_is_archived_between_the_look_and_its_file_upload_is_unreadable(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes, code: str
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes, code: str
 ) -> None:
     environment.setenv("GATEWAY_ROUTE", "edits-multipart")
-    with refusing(world, "s3.GetObject", code, 403, asked=lambda request: "Range" not in request.headers):
-        world.upload("a.jpg", photo, prompt="wood")
+    with refusing(harness, "s3.GetObject", code, 403, asked=lambda request: "Range" not in request.headers):
+        harness.upload("a.jpg", photo, prompt="wood")
 
-    the_unreadable(world)
+    the_unreadable(harness)
 
 
 def test_row_80_a_call_that_can_not_be_repeated_without_its_photo_is_an_unknown_outcome(
-    environment: pytest.MonkeyPatch, world: Harness, photo: bytes
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes
 ) -> None:
     environment.setenv("GATEWAY_ROUTE", "edits-multipart")
-    world.gateway.faults([{"kind": "drop_after_charge"}])
-    world.upload("a.jpg", photo, prompt="wood")
-    with refusing(world, "s3.GetObject", "InvalidObjectState", 403):
-        world.drain()
+    harness.gateway.faults([{"kind": "drop_after_charge"}])
+    harness.upload("a.jpg", photo, prompt="wood")
+    with refusing(harness, "s3.GetObject", "InvalidObjectState", 403):
+        harness.drain()
 
-    [letter] = world.dead_letters()
-    assert (letter["reason"]["code"], letter["reason"]["billed"]) == ("outcome_unknown", "unknown")
-    assert "can't be read" in letter["reason"]["message"]
-    assert world.charged() == 1
+    [dead_letter] = harness.dead_letters()
+    assert (dead_letter["reason"]["code"], dead_letter["reason"]["billed"]) == ("outcome_unknown", "unknown")
+    assert "can't be read" in dead_letter["reason"]["message"]
+    assert harness.charged() == 1

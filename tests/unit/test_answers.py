@@ -144,7 +144,7 @@ def test_a_picture_in_place_of_json_is_the_image() -> None:
         pytest.param({"error": {"message": "no"}, "url": "https://docs.test/errors"}, id="where an error is explained"),
         pytest.param({"data": ["soon", "", 7, None, True]}, id="texts that are no image"),
         pytest.param({"data": [{"b64_json": "soon!"}]}, id="no base64"),
-        pytest.param({"data": [{"b64_json": TEXT[:-3] + "ü"}]}, id="base64 with other letters"),
+        pytest.param({"data": [{"b64_json": TEXT[:-3] + "ü"}]}, id="base64 with other dead_letters"),
         pytest.param({"data": [{"b64_json": "c29vbg\n"}]}, id="base64 of a text, in two lines"),
         pytest.param({"data": [{"url": "data:text/plain,soon"}]}, id="data head of a text"),
         pytest.param({"data": [{"url": "data:image/png;base64,"}]}, id="data head of nothing"),

@@ -24,7 +24,7 @@ from backdrop.aws_errors import Kind, in_short, is_throttled, kind, kind_of
         ("GetObject", "KMS.KMSInvalidStateException", 400, Kind.OBJECT),
         ("GetObject", "KMS.AccessDeniedException", 400, Kind.OBJECT),
         ("GetObject", "KMS.InvalidKeyUsageException", 400, Kind.OBJECT),
-        # people have to mend the stack
+        # people have to fix the stack
         ("GetObject", "AccessDenied", 403, Kind.STACK),
         ("HeadObject", "403", 403, Kind.STACK),
         ("HeadObject", "400", 400, Kind.STACK),

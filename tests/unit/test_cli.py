@@ -215,8 +215,8 @@ def test_first_error_ends_the_work_and_nothing_new_begins() -> None:
         time.sleep(0.001)
         done.append(number)
 
-    setting = CliContext()
-    with pytest.raises(ValueError, match="three"), bar(setting.aside, "Working", 10_000) as step:
+    context = CliContext()
+    with pytest.raises(ValueError, match="three"), bar(context.stderr, "Working", 10_000) as step:
         side_by_side(work, range(10_000), step)
     assert len(done) < 5_000
 
@@ -232,8 +232,8 @@ def test_common_options_stand_before_or_behind_the_command(monkeypatch: pytest.M
     @group.command()
     @common
     @click.pass_obj
-    def command(setting: CliContext) -> None:
-        seen.append(setting)
+    def command(context: CliContext) -> None:
+        seen.append(context)
 
     for arguments in (
         ["--stack", "shop", "--region", "eu-given-1", "command", "--json"],

@@ -134,7 +134,7 @@ def test_every_shell_block_can_be_parsed(document: str) -> None:
 def test_every_alarm_has_its_section_and_every_section_its_alarm() -> None:
     resources = load_yaml(str(TEMPLATE))["Resources"].values()
     alarms = [part["Properties"]["AlarmName"] for part in resources if part["Type"] == "AWS::CloudWatch::Alarm"]
-    # Other sections begin with a capital letter.
+    # Other sections begin with a capital dead_letter.
     sections = re.findall(r"^## ([a-z-]+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
     assert sorted(f"${{AWS::StackName}}-{section}" for section in sections) == sorted(
         name["Fn::Sub"] for name in alarms

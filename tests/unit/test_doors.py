@@ -85,7 +85,7 @@ def test_a_message_brings_back_the_job_that_it_was_written_for(
     job: Job, size: int | None, modified: int | None, failed_at: str | None
 ) -> None:
     job, sent = replace(job, size=size, modified=modified, failed_at=failed_at), Sent()
-    queues: Any = Queues(sent, "retry", "letters")  # type: ignore[arg-type]
+    queues: Any = Queues(sent, "retry", "dead_letters")  # type: ignore[arg-type]
     queues.retry(job, 3.0)
 
     assert from_message(sent.body, "in").jobs == [job]

@@ -244,9 +244,9 @@ def run(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
             UploadView(Listed(job, 0.0), record(**changes) if changes else None, stage) for stage, changes in uploads
         ]
         monkeypatch.setattr(gallery, "seen", lambda deployment, prefix: iter(found))
-        setting = CliContext()
-        vars(setting)["deployment"] = shop.deployment
-        result = CliRunner().invoke(gallery.gallery, ["shoes/", *arguments], obj=setting, standalone_mode=False)
+        context = CliContext()
+        vars(context)["deployment"] = shop.deployment
+        result = CliRunner().invoke(gallery.gallery, ["shoes/", *arguments], obj=context, standalone_mode=False)
         if isinstance(result.exception, click.ClickException):
             return result.exception.exit_code, result.exception.format_message()
         if result.exception:

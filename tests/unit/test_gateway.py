@@ -477,7 +477,7 @@ def test_a_line_break_after_the_key_is_not_sent(settings: Settings) -> None:
         pytest.param(f"GET /red.jpg?X-Amz-Signature={SIGNATURE} 403", id="path of the link"),
         pytest.param(f"not allowed: {PROMPT}", id="prompt"),
         pytest.param("not allowed: …cret garden – at d…", id="part of the prompt"),
-        pytest.param(f"not allowed: {PROMPT.lower()}", id="prompt in small letters"),
+        pytest.param(f"not allowed: {PROMPT.lower()}", id="prompt in small dead_letters"),
         pytest.param(f"not allowed: {PROMPT.replace(' ', '_')}", id="prompt with underscores"),
         pytest.param(f"not allowed: {PROMPT.replace(' ', '  ')}", id="prompt with wider blanks"),
     ],

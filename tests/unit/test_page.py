@@ -72,8 +72,8 @@ def test_hostile_texts_stay_texts() -> None:
     hostile = pair(before=Image(f"{PIXEL}{HOSTILE}", HOSTILE), after=(Image(PIXEL, HOSTILE),), prompt=HOSTILE)
     gone = pair(before=NoImage(HOSTILE, HOSTILE), after=(), failure=HOSTILE)
     parsed = Parsed(page(hostile, gone, title=HOSTILE, note=HOSTILE))
-    harmless = Parsed(page(pair(), pair(before=NoImage("a.jpg", "It is gone."), after=())))
-    assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in harmless.tags]
+    plain = Parsed(page(pair(), pair(before=NoImage("a.jpg", "It is gone."), after=())))
+    assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in plain.tags]
     assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
     assert parsed.text.count(HOSTILE) == 10
     assert parsed.images()[0]["src"] == f"{PIXEL}{HOSTILE}"

@@ -1,4 +1,4 @@
-"""Ten thousand uploads at once, against the project's own pace keeper, with time played."""
+"""Ten thousand uploads at once, against the project's own rate limiter, on simulated time."""
 
 import heapq
 import random
@@ -27,7 +27,7 @@ class SimulatedClock(Clock):
         SimulatedClock.at = max(SimulatedClock.at, when)
 
 
-def played(uploads: int, rpm: int) -> tuple[list[float], int, int]:
+def simulated(uploads: int, rpm: int) -> tuple[list[float], int, int]:
     """Calls' times, invocations, writes of the pace item. SQS wakes an upload up to two seconds late."""
     SimulatedClock.at = START
     writes = 0
@@ -62,7 +62,7 @@ def test_row_60_ten_thousand_uploads_keep_the_pace_and_drain_in_about_the_ideal_
     record_property: Callable[[str, object], None],
 ) -> None:
     random.seed(1)
-    calls, invocations, writes = played(UPLOADS, RPM)
+    calls, invocations, writes = simulated(UPLOADS, RPM)
 
     ideal = UPLOADS / RPM * 60
     took = calls[-1] - calls[0]

@@ -94,7 +94,7 @@ def test_https_connects_to_the_address_that_was_checked_under_the_links_name(
     ("host", "name"),
     [
         pytest.param("xn--bcher-kva.test", "xn--bcher-kva.test", id="Punycode"),
-        pytest.param("b\xfccher.test", "xn--bcher-kva.test", id="letters outside ASCII"),
+        pytest.param("b\xfccher.test", "xn--bcher-kva.test", id="dead_letters outside ASCII"),
         pytest.param("fa\xdf.test", "xn--fa-hia.test", id="a letter that older rules map"),
         pytest.param("cdn.test.", "cdn.test.", id="trailing dot"),
     ],

@@ -78,7 +78,7 @@ def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
         )
         yield (
             "A warm upload by itself",
-            "CPU time, with AWS and the gateway played inside of the process; and with what AWS's calls typically"
+            "CPU time, with AWS and the gateway simulated inside of the process; and with what AWS's calls typically"
             " take (S3 25 and 45 ms, EventBridge 15, DynamoDB 6).",
             warm.in_process(bench, samples),
         )
@@ -104,13 +104,13 @@ def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     )
     logger.setLevel(logging.CRITICAL)
     most = 1_000 if quick else 100_000
-    played = [
-        [scale.played(scenario, seed) for seed in scenario.seeds]
+    simulated = [
+        [scale.simulated(scenario, seed) for seed in scenario.seeds]
         for scenario in scale.SCENARIOS
         if scenario.uploads <= most
     ]
-    yield "Scale, played", scale.EXPLAINED, [scale.summary(each) for each in played]
-    usual = next(games[0] for games in played if games[0]["rpm"] == 600)
+    yield "Scale, simulated", scale.EXPLAINED, [scale.summary(each) for each in simulated]
+    usual = next(games[0] for games in simulated if games[0]["rpm"] == 600)
     yield "What AWS asks for", money.EXPLAINED, money.rows(usual)
     yield "A month without uploads", "At the same list prices.", money.idle_rows()
     if review_page.BROWSER and not quick:

@@ -1,4 +1,4 @@
-"""`python -m tools.bench.limits`: what AWS's limits make of uploads, with time played.
+"""`python -m tools.bench.limits`: what AWS's limits make of uploads, on simulated time.
 
 The first table is docs/aws.md's, the second that of docs/many-uploads.md.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from backdrop.log import logger
 from tools.bench.money import IMAGE_USD, costs
 from tools.bench.report import table
-from tools.bench.scale import Scenario, played
+from tools.bench.scale import Scenario, simulated
 
 NEW_ACCOUNT = 10  # concurrent executions
 SCENARIOS = [
@@ -51,7 +51,7 @@ MANY = [
 
 def many_row(scenario: Scenario) -> dict[str, Any]:
     """One line of the second table: the median of three games, or of one where there are many uploads."""
-    games = [played(scenario, seed) for seed in ((1, 2, 3) if scenario.uploads <= 1_000 else (1,))]
+    games = [simulated(scenario, seed) for seed in ((1, 2, 3) if scenario.uploads <= 1_000 else (1,))]
     least, mean, _ = scenario.call_seconds
     return {
         "executions": scenario.executions,
@@ -67,7 +67,7 @@ def many_row(scenario: Scenario) -> dict[str, Any]:
 
 def row(scenario: Scenario) -> dict[str, Any]:
     """One line of the table: the medians of several games."""
-    games = [played(scenario, seed) for seed in (1, 2, 3)]
+    games = [simulated(scenario, seed) for seed in (1, 2, 3)]
     return {
         "10 executions": scenario.name,
         "uploads": scenario.uploads,
@@ -81,7 +81,7 @@ def row(scenario: Scenario) -> dict[str, Any]:
 
 def waits(seed: int) -> dict[str, Any]:
     """One line of the table of a hundred uploads at ten a day."""
-    game = played(Scenario("", 100, 60, daily_limit=10), seed)
+    game = simulated(Scenario("", 100, 60, daily_limit=10), seed)
     return {
         "uploads": 100,
         "DailyImageLimit": 10,

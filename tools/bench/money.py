@@ -36,13 +36,13 @@ COMPONENTS = {
 }
 
 
-def costs(played: dict[str, Any]) -> dict[str, float]:
-    """Dollars an image, by component, of one played scenario."""
-    counts = played["counts"] | {
-        "lambda seconds": played["lambda seconds"],
+def costs(simulated: dict[str, Any]) -> dict[str, float]:
+    """Dollars an image, by component, of one simulated scenario."""
+    counts = simulated["counts"] | {
+        "lambda seconds": simulated["lambda seconds"],
         "log gigabytes": LOG_GB,
         "photo gigabytes": PHOTO_GB,
-        "s3 writes": played["counts"]["s3 writes"] + 1,  # the upload itself
+        "s3 writes": simulated["counts"]["s3 writes"] + 1,  # the upload itself
     }
     return {name: sum(counts.get(part, 0) * PRICES[part] for part in parts) for name, parts in COMPONENTS.items()}
 
@@ -75,9 +75,9 @@ def idle_rows() -> list[dict[str, Any]]:
     ]
 
 
-def rows(played: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(simulated: dict[str, Any]) -> list[dict[str, Any]]:
     """The table, with shares of the image's price."""
-    by_component = costs(played)
+    by_component = costs(simulated)
     everything = {**by_component, "AWS in all": sum(by_component.values())}
     return [
         {

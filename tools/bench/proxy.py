@@ -1,4 +1,4 @@
-"""`python -m tools.bench.proxy`: what uploads cost behind a proxy that loses one answer in three, with time played.
+"""`python -m tools.bench.proxy`: what uploads cost behind a proxy that loses one answer in three, on simulated time.
 
 Three gateways: one that honours idempotency keys, one that doesn't, and one that keeps failures with their keys.
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from backdrop.log import logger
-from tools.bench.scale import Scenario, played
+from tools.bench.scale import Scenario, simulated
 from tools.bench.simulated_gateway import Trouble
 
 UPLOADS = 600
@@ -27,7 +27,7 @@ SCENARIOS = [
 
 def row(scenario: Scenario) -> dict[str, Any]:
     """One line of the table."""
-    result = played(scenario)
+    result = simulated(scenario)
     days = {name: count for name, count in result["charges"].items() if name.count("-") == 2}
     uploads = [count for name, count in result["charges"].items() if name not in days]
     return {
@@ -37,7 +37,7 @@ def row(scenario: Scenario) -> dict[str, Any]:
         "most for one upload": max(uploads),
         "most on a day": max(days.values()),
         "stored": result["stored"],
-        "dead letters": ", ".join(f"{count} {code}" for code, count in result["letters"].items()) or "none",
+        "dead letters": ", ".join(f"{count} {code}" for code, count in result["dead_letters"].items()) or "none",
         "drain / ideal": f"{result['drain / ideal']:.2f}" if not scenario.daily_limit else "–",
         "invocations an upload": f"{result['invocations']:.1f}",
     }

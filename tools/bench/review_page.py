@@ -1,6 +1,6 @@
 """`python -m tools.bench.review_page`: the page of `backdrop review` with a thousand pairs, measured by the browser.
 
-Wants Chromium or Chrome. moto plays AWS, in this process.
+Wants Chromium or Chrome. moto stands in for AWS, in this process.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SCROLL_SECONDS = 10.0
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EXPLAINED = (
     "Its small pictures on disk; each load in a new browser without a graphics card, as the browser tells it. Scrolled"
-    f" from the first pair to the last in {SCROLL_SECONDS:g} seconds. moto plays AWS, on the same cores."
+    f" from the first pair to the last in {SCROLL_SECONDS:g} seconds. moto stands in for AWS, on the same cores."
 )
 _FRAMES = """async (seconds) => {
   const frames = [], height = document.documentElement.scrollHeight - innerHeight;

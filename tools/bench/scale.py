@@ -1,6 +1,6 @@
-"""`python -m tools.bench.scale`: up to a million uploads against the project's own decisions, with time played.
+"""`python -m tools.bench.scale`: up to a million uploads against the project's own decisions, on simulated time.
 
-The real handlers run with the real ledger, pace, queues and settling of errors; only what they call is played.
+The real handlers run with the real ledger, pace, queues and settling of errors; only what they call is simulated.
 """
 
 import argparse
@@ -120,10 +120,10 @@ class Play:
         self.clock = SimulatedClock(self.time)
         aws = QuietRegion(self.time, self.bill, scenario.table_units_a_second)
         self.photos, self.results = Bucket(is_versioned=True), Bucket()
-        self.queue, self.letters = Queue(self.time), list[dict[str, Any]]()
+        self.queue, self.dead_letters = Queue(self.time), list[dict[str, Any]]()
         self.dynamodb: Any = SimulatedDynamoDB(SimulatedTable(), aws)
         self.s3: Any = SimulatedS3({"in": self.photos, "out": self.results}, aws)
-        self.sqs: Any = SimulatedQueues("retry", self.queue, self.letters, aws)
+        self.sqs: Any = SimulatedQueues("retry", self.queue, self.dead_letters, aws)
         self.events: Any = SimulatedEvents([], aws)
         self.gateway = SimulatedGateway(self.settings, self.time, scenario.trouble, self.rpm, scenario.call_seconds)
         self.functions = SimulatedLambda(self.time, self.bill, self.new_app, retry_concurrency, scenario.executions)
@@ -246,7 +246,7 @@ NO_TROUBLE = Trouble()
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is played; `extra_seconds` is what no design could have used."""
+    """What is simulated; `extra_seconds` is what no design could have used."""
 
     name: str
     uploads: int
@@ -287,7 +287,7 @@ SCENARIOS = [
 ]
 
 
-def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
+def simulated(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
     """What came of a scenario."""
     began = real_time.time()
     fitting = max(20, min(1000, round(scenario.rpm * scenario.call_seconds[1] / 60 * 1.5)))
@@ -319,11 +319,11 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         "drain / ideal": drained / ideal,
         "drain / perfect": drained / perfect,
         "stored": len(stored),
-        "dead letters": len(play.letters),
+        "dead letters": len(play.dead_letters),
         "paid": answers["200"],
         "answers": dict(answers),
         "charges": dict(play.gateway.charges),
-        "letters": dict(Counter(letter["reason"]["code"] for letter in play.letters)),
+        "dead_letters": dict(Counter(dead_letter["reason"]["code"] for dead_letter in play.dead_letters)),
         "unexpected": counts["unexpected errors"],
         "writes refused": counts["writes refused"],
         "invocations": counts["invocations"] / scenario.uploads,
@@ -335,21 +335,21 @@ def played(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
     }
 
 
-EXPLAINED = """The project's own handlers, pace, ledger, queues and settling of errors on played time. S3, Lambda, SQS,
-DynamoDB and the gateway are played with their limits: 1,000 concurrent executions, 1,000 writes a second to one item,
-120,000 messages in flight, a strict number of calls in any minute. Calls take 4 to 60 seconds, 12 on average; 1 % fail
-with 5xx. *perfect* is a perfect scheduler with the arrivals, the calls, their failures and the limits of the same game:
-a slot each 60 / RequestsPerMinute, then that call's own time. *ideal*, the yardstick until 2026-11-30, is the uploads'
-share of the limit and one average call; nobody reaches it, because the last call is not an average one: a perfect
-scheduler needs 1.2 to 4.3 times as long where all calls leave within two minutes. Each game has a seed of its own; of
-several, the one with the median drain is shown.
+EXPLAINED = """The project's own handlers, pace, ledger, queues and settling of errors on simulated time. S3, Lambda,
+SQS, DynamoDB and the gateway are simulated with their limits: 1,000 concurrent executions, 1,000 writes a second to
+one item, 120,000 messages in flight, a strict number of calls in any minute. Calls take 4 to 60 seconds, 12 on
+average; 1 % fail with 5xx. *perfect* is a perfect scheduler with the arrivals, the calls, their failures and the
+limits of the same game: a slot each 60 / RequestsPerMinute, then that call's own time. *ideal*, the yardstick until
+2026-11-30, is the uploads' share of the limit and one average call; nobody reaches it, because the last call is not an
+average one: a perfect scheduler needs 1.2 to 4.3 times as long where all calls leave within two minutes. Each game has
+a seed of its own; of several, the one with the median drain is shown.
 
 Which limit comes first: Lambda's concurrent executions, from a thousand uploads at once on. What doesn't fit waits with
 Lambda, for six hours at most. In the same moment the pace item is asked for more than its thousand writes a second;
 those that are refused take a place in line a little later. Both are over within seconds. From a few thousand calls a
 minute on, Lambda's pollers of the queue matter, which grow by 300 a minute to 1,000. SQS's 120,000 messages in flight
 come from about 130,000 waiting uploads on: SQS then hands out no more, and the rest waits until some are done. Not
-played: that Lambda gives an event up after six hours, and reads a long line of events more slowly.
+simulated: that Lambda gives an event up after six hours, and reads a long line of events more slowly.
 The requests of an upload, eight to AWS, are far from DynamoDB's and S3's other limits at any pace that Lambda allows.
 
 `make bench` leaves out what takes long to play. `python -m tools.bench.scale --most 1000000` plays it, too. On
@@ -361,7 +361,7 @@ and a half and 16 GB for a million at 30,000:
 - 1,000,000 at 30,000 a minute: 6.289 times the ideal, 3.5 hours, by Lambda's executions; all stored and paid once, no
   429, 1.01 invocations an upload.
 
-Never played: 100,000 and more at 10 a minute, which is a week, and a million at 600 a minute, which is 28 hours."""
+Never simulated: 100,000 and more at 10 a minute, which is a week, and a million at 600 a minute, which is 28 hours."""
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -403,7 +403,7 @@ def main() -> int:
     for scenario in SCENARIOS:
         if scenario.uploads <= most:
             for seed in scenario.seeds:
-                print(json.dumps(played(scenario, seed)), flush=True)
+                print(json.dumps(simulated(scenario, seed)), flush=True)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What is outside of a measured process: either only its time is taken, or it is played without a socket."""
+"""What is outside of a measured process: either only its time is taken, or it is simulated without a socket."""
 
 import io
 import time
@@ -15,7 +15,7 @@ from botocore.httpsession import URLLib3Session
 from tools.bench.stubbed_services import StubbedServices, operation_of
 
 STUBBED_ENVIRONMENT = {"AWS_ENDPOINT_URL": "", "GATEWAY_BASE_URL": "https://gateway.test/v1"}
-"""What to change in a function's environment to have it played with."""
+"""What to change in a function's environment to have it simulated with."""
 
 
 class Away:
@@ -40,24 +40,24 @@ class Away:
 
 
 def install(how: str) -> Away:
-    """`http`: take the time of POSTs by httpx, from connecting to the head of the answer. `played`: play everything."""
+    """`http`: take the time of POSTs by httpx, from connecting to the head of the answer. `simulated`: all."""
     away = Away()
-    played = Played(away)
+    simulated = Simulated(away)
     for client in _http_clients():
         real = client.HTTPTransport.handle_request
 
         def handle(transport: Any, request: Any, real: Any = real, client: Any = client) -> Any:
-            if how == "played":
-                return played.web(client, request)
+            if how == "simulated":
+                return simulated.web(client, request)
             if request.method != "POST":
                 return real(transport, request)
             with away.watch("POST"):
                 return real(transport, request)
 
         _replace(client.HTTPTransport, "handle_request", handle)
-    if how == "played":
-        _replace(URLLib3Session, "send", lambda _, request: played.aws(request))
-        _replace(urllib.request, "urlopen", played.download)
+    if how == "simulated":
+        _replace(URLLib3Session, "send", lambda _, request: simulated.aws(request))
+        _replace(urllib.request, "urlopen", simulated.download)
     return away
 
 
@@ -74,7 +74,7 @@ def _replace(owner: Any, name: str, function: Any) -> None:
     setattr(owner, name, function)
 
 
-class Played:
+class Simulated:
     """AWS and the gateway, each answer made in this process."""
 
     def __init__(self, away: Away) -> None:

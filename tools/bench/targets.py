@@ -113,7 +113,7 @@ def _all(found: Rows) -> Iterator[tuple[str, str, float, float]]:
         where = f"{row['workers']} workers"
         yield "bulk: drain / ideal", where, 1.2, row["drain / ideal"]
         yield "bulk: 429", where, 0.01, row["429"] / row["calls"]
-    for row in found["Scale, played"]:
+    for row in found["Scale, simulated"]:
         where = f"{row['uploads']:,} at {row['calls/min']:,} a minute{', ' * bool(row['with'])}{row['with']}"
         most = _SCALE.get((row["uploads"], row["calls/min"]), 1.12) if not row["with"] else 1.12
         yield "scale: drain / perfect", where, most, row["drain / perfect"]

@@ -1,7 +1,7 @@
 """`python -m tools.bench.warm`: what an upload costs a worker that has had one before, without the gateway's time.
 
 Twice: against the local stack, where the time of the POST is taken off (its answer's head ends it), and with AWS and
-the gateway played inside of the process, where all their time is taken off and the worker's own CPU time is left.
+the gateway simulated inside of the process, where all their time is taken off and the worker's own CPU time is left.
 The first counts a round trip to DynamoDB like one to S3; so what AWS typically takes is also added to the second.
 """
 
@@ -43,7 +43,7 @@ def over_http(bench: Bench, samples: int) -> list[dict[str, Any]]:
 def in_process(bench: Bench, samples: int) -> list[dict[str, Any]]:
     """CPU milliseconds of an upload by itself, and with what its calls to AWS typically take."""
     rows = []
-    for size, answers in _measured(bench, "played", samples).items():
+    for size, answers in _measured(bench, "simulated", samples).items():
         compared = _compared(size, answers, lambda one: one.cpu_seconds - one.away["cpu_seconds"])
         for row in compared:
             calls = answers[row["function"]][-1].away["calls"]
@@ -60,7 +60,7 @@ def in_process(bench: Bench, samples: int) -> list[dict[str, Any]]:
 def _measured(bench: Bench, how: str, samples: int) -> dict[float, dict[str, list[Answer]]]:
     """Answers by size and function; the functions take turns."""
     answers: dict[float, dict[str, list[Answer]]] = {size: {name: [] for name in FUNCTIONS} for size in PHOTO_MB}
-    environment = STUBBED_ENVIRONMENT if how == "played" else None
+    environment = STUBBED_ENVIRONMENT if how == "simulated" else None
     with ExitStack() as ended:
         workers = {name: ended.enter_context(bench.worker(name, how, environment)) for name in FUNCTIONS}
         for size in PHOTO_MB:
@@ -74,7 +74,7 @@ def _measured(bench: Bench, how: str, samples: int) -> dict[float, dict[str, lis
 
 
 def _photo(bench: Bench, how: str, size: int) -> AbstractContextManager[dict[str, Any]]:
-    if how == "played":
+    if how == "simulated":
         return nullcontext(event_of(bench.environment["INPUT_BUCKET"], size))
     return bench.uploaded(size)
 

@@ -26,7 +26,7 @@ real_monotonic = time.monotonic
 
 
 class Outside(Protocol):
-    """What code that runs in the simulation sees of the world."""
+    """What code that runs in the simulation sees of what is around it."""
 
     @property
     def transport(self) -> httpx.BaseTransport:

@@ -7,6 +7,7 @@ from random import Random
 from tools.simulation.plan import (
     AwsKind,
     AwsTrouble,
+    Conditions,
     Delete,
     Deploy,
     Event,
@@ -25,7 +26,6 @@ from tools.simulation.plan import (
     ResultTrouble,
     RetryNow,
     Upload,
-    World,
 )
 
 OPERATIONS = [
@@ -76,35 +76,35 @@ def draw(seed: int) -> Plan:
     chance = Random(seed)
     span = chance.choice([20.0, 120.0, 900.0, 3600.0])
     uploads = _uploads(chance, span)
-    world = _world(seed, chance, sum(int(dict(upload.metadata).get("n", "1")) for upload in uploads))
-    if world.daily_image_limit:
+    conditions = _conditions(seed, chance, sum(int(dict(upload.metadata).get("n", "1")) for upload in uploads))
+    if conditions.daily_image_limit:
         span = min(span, 300.0)
         uploads = [replace(upload, at=upload.at % span) for upload in uploads]
         if chance.random() < 0.3:  # one of them calls within the seconds around midnight
             before = chance.choice(uploads).at + chance.uniform(0, 4)
-            world = replace(world, start=MIDNIGHT - before)
+            conditions = replace(conditions, start=MIDNIGHT - before)
     keys = [upload.key for upload in uploads]
     events: list[Event] = [*uploads]
     if chance.random() < 0.3:
         events.append(PromptFile(0.0, chance.choice(["prompt.txt", "shoes/prompt.txt"]), f"{PROMPT} file"))
     if chance.random() < 0.1:
-        return Plan(world, tuple(events))  # a quiet day
+        return Plan(conditions, tuple(events))  # a quiet day
     for _ in range(chance.choice([2, 4, 6, 8, 11, 16])):
         make = chance.choices([make for make, _ in _TROUBLES], [weight for _, weight in _TROUBLES])[0]
         events.append(make(chance, span, keys, uploads))
-    return Plan(world, tuple(events))
+    return Plan(conditions, tuple(events))
 
 
 PROMPT = "a secret marble kitchen"
 """What every prompt begins with, so that logs can be searched for it."""
 
 
-def _world(seed: int, chance: Random, images: int) -> World:
+def _conditions(seed: int, chance: Random, images: int) -> Conditions:
     rpm = chance.choice([1, 2, 6, 10, 30, 60, 60])
     # Waiting for another day takes long to play: one night at most, and a short one mostly.
     limit = chance.choice([0, 0, 0, 0, images + 1, images, max(1, images - chance.choice([1, images // 3]))])
     is_late = chance.random() < (0.95 if limit else 0.2)
-    return World(
+    return Conditions(
         seed,
         start=MIDNIGHT - chance.uniform(1, 900) if is_late else chance.uniform(0, 12 * 3600),
         is_versioned=chance.random() < 0.7,

@@ -150,7 +150,7 @@ class SimulatedGateway(httpx.BaseTransport):
             return 1.0, httpx.ReadError("closed")
         if kind == "hang":
             return 10.0**6, httpx.ReadError("closed")
-        keeps = play.world.keys != "ignored"
+        keeps = play.conditions.keys != "ignored"
         known = self._orders.get(call.key) if keeps else None
         if known and call.at - known.at > KEY_LIFE_SECONDS:
             known = None
@@ -160,7 +160,7 @@ class SimulatedGateway(httpx.BaseTransport):
         if known and known.failure:
             return 0.2, self._failure(*known.failure, f"req_{known.number}", known.number % 2 == 0)
         if kind in _STATUS and not (known and kind == "302"):
-            answer = self._status(kind, seconds, call, None if known else play.world.keys)
+            answer = self._status(kind, seconds, call, None if known else play.conditions.keys)
             return min(seconds, 5.0), answer
         if known and call.at < known.ready_at:
             return 0.1, self._failure(409, "still_running")
@@ -216,16 +216,16 @@ class SimulatedGateway(httpx.BaseTransport):
         return None
 
     def _buy(self, call: Call, kind: str, seconds: float) -> _Order:
-        world = self._play.world
+        conditions = self._play.conditions
         takes = 2.0 + 10 * self._play.chance(f"{call.key[:34]} {len(self.calls)}")
         if kind in ("late", "charged hang", "charged 504"):
             takes = seconds
-        takes = min(takes, 0.7 * world.timeout_seconds) if kind not in ("late", "charged hang") else takes
+        takes = min(takes, 0.7 * conditions.timeout_seconds) if kind not in ("late", "charged hang") else takes
         order = _Order(self._next(), call.digest, call.images, call.at, call.at + takes, kind, upload=call.upload)
         self._orders[call.key] = order
         self._made.append(order)
         has_image = kind not in _WITHOUT_IMAGE and not (kind == "fewer" and call.images == 1)
-        cents = call.images * (PRICE_TOLD if world.tells_cost and has_image else PRICE_WITHOUT_WORD)
+        cents = call.images * (PRICE_TOLD if conditions.tells_cost and has_image else PRICE_WITHOUT_WORD)
         self._play.note("gateway", f"charges {call.images} image(s) to {call.worker.subject}")
         self.charges.append(Charge(call.at, call.stack, call.upload, call.key, call.images, cents, call.worker))
         self._play.promises.charged(self.charges[-1])
@@ -254,13 +254,13 @@ class SimulatedGateway(httpx.BaseTransport):
             images = []
         elif order.kind == "fewer":
             images = images[:-1]
-        if self._play.world.tells_cost and order.kind not in _WITHOUT_IMAGE:
+        if self._play.conditions.tells_cost and order.kind not in _WITHOUT_IMAGE:
             headers["x-cost-cents"] = str(PRICE_TOLD * order.images)
         body = json.dumps({"created": 1, "data": images}).encode()
         return _response(200, body[: len(body) // 2] if kind == "cut" else body, headers)
 
     def _image(self, order: _Order, index: int) -> dict[str, str]:
-        answers = self._play.world.answers
+        answers = self._play.conditions.answers
         if order.kind == "inline" or answers == "inline" or (answers == "mixed" and (order.number + index) % 2):
             return {"b64_json": base64.b64encode(_picture(order, index)).decode()}
         host = "gateway.test" if order.number % 2 else "results.test"

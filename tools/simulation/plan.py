@@ -1,4 +1,4 @@
-"""What a seed stands for: a small world, and all that users, operators, AWS and the gateway will do in it.
+"""What a seed stands for: the conditions, and all that users, operators, AWS and the gateway will do in it.
 
 Everything is a fact of the plan and in no need of chance while it is played, so that a plan with some of its events
 left out is played like the whole one up to the first that is missing.
@@ -13,7 +13,7 @@ Keys = Literal["honoured", "ignored", "failures kept"]
 
 
 @dataclass(frozen=True)
-class World:
+class Conditions:
     """What holds all along. `start` is in seconds after midnight."""
 
     seed: int
@@ -208,9 +208,9 @@ Event = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A world and its events; `kept` are the places of those that are played, None for all."""
+    """Conditions and events; `kept` are the places of those that are played, None for all."""
 
-    world: World
+    conditions: Conditions
     events: tuple[Event, ...] = ()
     kept: tuple[int, ...] | None = field(default=None)
 

@@ -49,15 +49,15 @@ class Play:
     """One plan, played once."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.world = plan, plan.world
+        self.plan, self.conditions = plan, plan.conditions
         self.time = SimulatedTime()
-        self.time.now = self.begin = MIDNIGHT + plan.world.start
+        self.time.now = self.begin = MIDNIGHT + plan.conditions.start
         self.history: list[tuple[float, str, str]] = []
-        self.photos = Bucket(is_versioned=plan.world.is_versioned)
+        self.photos = Bucket(is_versioned=plan.conditions.is_versioned)
         self.ssm_key = FIRST_KEY
         self.promises = Promises(self)
         self.gateway = self.transport = SimulatedGateway(self)
-        self.stacks = [Stack(self, number + 1) for number in range(plan.world.stacks)]
+        self.stacks = [Stack(self, number + 1) for number in range(plan.conditions.stacks)]
         self.next_session: Session
         self._count: Counter[tuple[str, str]] = Counter()
         self._troubles: dict[tuple[str, str, int], Any] = {}
@@ -73,10 +73,10 @@ class Play:
 
     def run(self) -> "Play":
         """Until everything is at rest."""
-        with simulated(self, self.world.seed):
+        with simulated(self, self.conditions.seed):
             for event in self.plan.played:
                 self._schedule(event)
-            self.time.at(self.begin + self.world.reconcile_seconds * 0.5, self._tick)
+            self.time.at(self.begin + self.conditions.reconcile_seconds * 0.5, self._tick)
             try:
                 self.time.run(until=self.begin + 2 * MOST_SECONDS)
             except RuntimeError as error:
@@ -172,7 +172,7 @@ class Play:
         for stack in self.stacks:
             stack.reconcile()
         is_early = now < self._quiet_at + 2 * 3600.0
-        self.time.at(now + (self.world.reconcile_seconds if is_early else LATER_SECONDS), self._tick)
+        self.time.at(now + (self.conditions.reconcile_seconds if is_early else LATER_SECONDS), self._tick)
 
     def _is_at_rest(self, stack: Stack) -> bool:
         return not (stack.queue.waiting or stack.lambda_.running or self.promises.unfinished(stack))
@@ -240,7 +240,7 @@ class Play:
 
     def chance(self, what: str) -> float:
         """Between 0 and 1, always the same for the same of one seed."""
-        return zlib.crc32(f"{self.world.seed} {what}".encode()) / 2**32
+        return zlib.crc32(f"{self.conditions.seed} {what}".encode()) / 2**32
 
     def note(self, who: str, what: str) -> None:
         """One more line of the story."""
@@ -276,7 +276,7 @@ class Play:
         worker: Worker = getcurrent().worker
         worker.stack.metrics.update(values)
         if "UnforeseenErrors" in values:
-            self.promises.unforeseen(worker)
+            self.promises.unexpected(worker)
 
     def logged(self, text: str) -> None:
         """No secret may be in it."""

@@ -65,7 +65,7 @@ class Promises:
         self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
         self._running: dict[Worker, tuple[Stack, str]] = {}
         self._looked_at: dict[Worker, float] = {}
-        self._letters: dict[Stack, set[tuple[str, str]]] = defaultdict(set)
+        self._dead_letters: dict[Stack, set[tuple[str, str]]] = defaultdict(set)
 
     def broken(self, what: str) -> None:
         """A violation; the same one is told once."""
@@ -112,8 +112,8 @@ class Promises:
         if name == "s3.GetObject" and about == worker.subject:
             self._looked_at[worker] = self._play.time.now
         elif name == "sqs.SendMessage" and about == "DeadLetterQueue":
-            letter = stack.letters[-1]
-            self._letters[stack].add(((letter["job"] or {}).get("id", ""), letter["failed_at"]))
+            dead_letter = stack.dead_letters[-1]
+            self._dead_letters[stack].add(((dead_letter["job"] or {}).get("id", ""), dead_letter["failed_at"]))
         elif name in ("dynamodb.PutItem", "dynamodb.UpdateItem"):
             item = stack.table.items[about]
             if about == "pace":
@@ -156,7 +156,7 @@ class Promises:
             self.broken(f"{subject}: a call was sent before CALLING was written")
         if not before:
             known = [charge for charge in self._charges[of] if call.at - charge.at < KNOWN_SECONDS]
-            if known and self._play.world.keys != "ignored":
+            if known and self._play.conditions.keys != "ignored":
                 self.broken(f"{subject}: a new key after a charge")
             identity = item.get("version_id", {}).get("S") or (
                 f"{item.get('etag', {}).get('S')} {item.get('modified', {}).get('N')}"
@@ -188,7 +188,7 @@ class Promises:
         outcomes, redrives = self._outcomes[call.key], self._redrives[call.stack]
         if call.stack.policies == {"park"} and not redrives and outcomes[-1:] in (["lost"], ["answered"], ["failure"]):
             self.broken(f"{subject}: under park, a call was repeated after its answer was: {outcomes[-1]}")
-        most = 2 + self._play.world.max_attempts * (1 + redrives) + redrives
+        most = 2 + self._play.conditions.max_attempts * (1 + redrives) + redrives
         if outcomes.count("lost") > most:
             self.broken(f"{subject}: a call without an answer was repeated {outcomes.count('lost')} times")
 
@@ -196,7 +196,7 @@ class Promises:
         recent = self._recent[call.stack]
         left_at = call.at - call.worker.delayed
         recent.append(left_at)
-        off = self._play.world.skew_seconds and 2 * min(self._play.world.skew_seconds + 1.0, 4.0)
+        off = self._play.conditions.skew_seconds and 2 * min(self._play.conditions.skew_seconds + 1.0, 4.0)
         allowed = math.ceil(max(call.stack.rates) * (60 + off) / 60)
         in_a_minute = sum(left_at - 60 < at <= left_at for at in recent)
         if in_a_minute > allowed:
@@ -207,7 +207,7 @@ class Promises:
         of = (charge.stack, charge.upload)
         self._charges[of].append(charge)
         known = [each for each in self._charges[of] if charge.at - each.at < KNOWN_SECONDS]
-        if self._play.world.keys != "ignored" and len(known) > 1:
+        if self._play.conditions.keys != "ignored" and len(known) > 1:
             self.broken(f"{charge.worker.subject}: charged {len(known)} times")
         sent = len(self._calls[of])
         if len(self._charges[of]) > sent:
@@ -215,7 +215,7 @@ class Promises:
         limit = max(charge.stack.limits) if 0 not in charge.stack.limits else 0
         if limit:
             into = charge.at % 86_400
-            margin = MIDNIGHT_SECONDS if self._play.world.skew_seconds else TRAVEL_SECONDS
+            margin = MIDNIGHT_SECONDS if self._play.conditions.skew_seconds else TRAVEL_SECONDS
             if margin < into < 86_400 - margin:
                 self._days[charge.stack, utc_day(charge.at)] += charge.images
                 if self._days[charge.stack, utc_day(charge.at)] > limit:
@@ -227,11 +227,11 @@ class Promises:
         if not isinstance(error, BotoCoreError | ClientError):
             self.broken(f"{worker.subject}: {function} ended with {type(error).__name__}: {error}")
 
-    def unforeseen(self, worker: "Worker") -> None:
+    def unexpected(self, worker: "Worker") -> None:
         """A handler met an error that has no meaning there."""
         error = sys.exception()
         if not isinstance(error, BotoCoreError | ClientError):
-            self.broken(f"{worker.subject}: unforeseen {type(error).__name__}: {error}")
+            self.broken(f"{worker.subject}: unexpected {type(error).__name__}: {error}")
 
     def logged(self, text: str) -> None:
         """A log line was written."""
@@ -278,13 +278,13 @@ class Promises:
             elif item["state"]["S"] in ("DONE", "UNCHANGED"):
                 self._has_result(stack, photo, item)
         # Without versions, the event that Lambda sends on names whatever is under the key by now.
-        may_be_forgotten = bool(self.kills + self._handed_back) and not self._play.world.is_versioned
+        may_be_forgotten = bool(self.kills + self._handed_back) and not self._play.conditions.is_versioned
         for item in stack.table.items.values():
             if "state" in item and not _is_over(item) and not may_be_forgotten and not _was_never_sent(item):
                 self.broken(f"{item['key']['S']}: it stays {item['state']['S']}")
             if item.get("state", {}).get("S") == "REJECTED" and not may_be_forgotten:
                 failed = (item["id"]["S"], item["failed_at"]["S"])
-                if failed not in self._letters[stack]:
+                if failed not in self._dead_letters[stack]:
                     self.broken(f"{item['key']['S']}: no dead letter of its failure")
 
     def _has_result(self, stack: "Stack", photo: StoredObject, item: dict[str, Any]) -> None:
@@ -307,7 +307,9 @@ class Promises:
                 self.broken(f"{photo.key}: its result was made for another upload")
 
     def _adds_up(self, stack: "Stack") -> None:
-        letters = {letter["job"]["id"]: letter["reason"] for letter in stack.letters if letter["job"]}
+        dead_letters = {
+            dead_letter["job"]["id"]: dead_letter["reason"] for dead_letter in stack.dead_letters if dead_letter["job"]
+        }
         for item_id, item in stack.table.items.items():
             if "state" not in item:
                 continue
@@ -327,9 +329,9 @@ class Promises:
                 and round(float(item["cost_usd"]["S"]) * 100) not in {each.cents for each in charges}
             ):
                 self.broken(f"{key}: the ledger's cost is none of the gateway's")
-            billed = letters.get(item_id, {}).get("billed", "")
+            billed = dead_letters.get(item_id, {}).get("billed", "")
             if item["state"]["S"] == "REJECTED" and ((billed == "no" and charges) or (billed == "yes" and not charges)):
-                self.broken(f"{key}: its letter says billed {billed}; {len(charges)} charges")
+                self.broken(f"{key}: its dead letter says billed {billed}; {len(charges)} charges")
         if not self.kills and not self.lost_answers:
             spent = sum(
                 float(item["cost_usd"]["S"])

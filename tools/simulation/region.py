@@ -162,7 +162,7 @@ class Session:
         if service == "s3":
             return SimulatedS3({"in": play.photos, stack.output_bucket: stack.results}, connection)
         if service == "sqs":
-            return SimulatedQueues(stack.retry_url, stack.queue, stack.letters, connection)
+            return SimulatedQueues(stack.retry_url, stack.queue, stack.dead_letters, connection)
         if service == "events":
             return SimulatedEvents(stack.published, connection)
         return SimulatedSsm(play, connection)

@@ -87,7 +87,7 @@ class Queue:
         """Lambda's invocation is over: nobody has this handle any more."""
         self._taken.pop(handle, None)
 
-    def give_back(self, handle: str) -> None:
+    def make_visible(self, handle: str) -> None:
         """No worker was free after all."""
         message = self._taken.pop(handle)
         message.hidden += 1
@@ -113,8 +113,10 @@ class Queue:
 class SimulatedQueues:
     """The client of RetryQueue and of DeadLetterQueue."""
 
-    def __init__(self, retry_url: str, retry: Queue, letters: list[dict[str, Any]], connection: Connection) -> None:
-        self._retry_url, self._retry, self._letters = retry_url, retry, letters
+    def __init__(
+        self, retry_url: str, retry: Queue, dead_letters: list[dict[str, Any]], connection: Connection
+    ) -> None:
+        self._retry_url, self._retry, self._dead_letters = retry_url, retry, dead_letters
         self._connection = connection
 
     def send_message(self, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> None:
@@ -124,7 +126,7 @@ class SimulatedQueues:
             if QueueUrl == self._retry_url:
                 self._retry.send(MessageBody, DelaySeconds)
             else:
-                self._letters.append(json.loads(MessageBody))
+                self._dead_letters.append(json.loads(MessageBody))
 
         name = "RetryQueue" if QueueUrl == self._retry_url else "DeadLetterQueue"
         self._connection.call("sqs", "SendMessage", sent, name)

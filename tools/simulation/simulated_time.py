@@ -1,4 +1,4 @@
-"""Time that is played: whoever waits gives way to whatever is due first, so that days pass in seconds.
+"""Simulated time: whoever waits gives way to whatever is due first, so that days pass in seconds.
 
 Every worker is a greenlet, because the code that it runs is ordinary blocking code.
 """
@@ -64,7 +64,7 @@ class SimulatedClock(Clock):
         self._time = time
 
     def now(self) -> float:
-        """Played epoch seconds."""
+        """Simulated epoch seconds."""
         return self._time.now
 
     def observe(self, date_header: str | None) -> None:

@@ -15,7 +15,7 @@ from greenlet import getcurrent
 
 from backdrop import bootstrap
 from tools.local_stack import ROOT
-from tools.simulation.plan import World
+from tools.simulation.plan import Conditions
 from tools.simulation.region import Killed, Session, Worker
 from tools.simulation.simulated_aws import Bill
 from tools.simulation.simulated_lambda import SimulatedLambda
@@ -58,12 +58,12 @@ class Stack:
         self.table = SimulatedTable()
         self.results = Bucket()
         self.queue = Queue(play.time)
-        self.letters: list[dict[str, Any]] = []
+        self.dead_letters: list[dict[str, Any]] = []
         self.published: list[dict[str, Any]] = []
         self.metrics: Counter[str] = Counter()
-        self.environment = _environment(self, play.world)
+        self.environment = _environment(self, play.conditions)
         self.lambda_ = SimulatedLambda(
-            play.time, Bill(), self._new_worker, play.world.retry_concurrency, executions=1000
+            play.time, Bill(), self._new_worker, play.conditions.retry_concurrency, executions=1000
         )
         self.queue.due = self.poll
         self.invocations: Counter[str] = Counter()
@@ -83,7 +83,7 @@ class Stack:
     def _new_worker(self) -> Worker:
         self._workers += 1
         name = f"{self.name} worker {self._workers}"
-        skew = (self.play.chance(name) * 2 - 1) * self.play.world.skew_seconds
+        skew = (self.play.chance(name) * 2 - 1) * self.play.conditions.skew_seconds
         worker = Worker(name, self, skew)
         getcurrent().worker = worker
         worker.ends_at = self.play.time.now + 10**6
@@ -94,7 +94,7 @@ class Stack:
 
     def notify(self, photo: StoredObject) -> None:
         """S3's event for an upload."""
-        make = _eventbridge_event if self.play.world.has_eventbridge else _s3_event
+        make = _eventbridge_event if self.play.conditions.has_eventbridge else _s3_event
         event = make(photo)
 
         def failed(error: str) -> None:
@@ -147,7 +147,7 @@ class Stack:
                 return not worker.is_dead
 
             if not self.lambda_.poll(work, self.poll):
-                self.queue.give_back(handle)
+                self.queue.make_visible(handle)
                 return
 
     def send(self, body: dict[str, Any]) -> None:
@@ -156,9 +156,9 @@ class Stack:
 
     def redrive(self) -> None:
         """Move all dead letters back."""
-        letters, self.letters[:] = list(self.letters), []
-        for letter in letters:
-            self.send(letter)
+        dead_letters, self.dead_letters[:] = list(self.dead_letters), []
+        for dead_letter in dead_letters:
+            self.send(dead_letter)
 
     def _run(self, function: str, worker: Worker, event: dict[str, Any], subject: str) -> tuple[Any, str]:
         """The answer of a function, and what ended it if it was no answer."""
@@ -191,7 +191,7 @@ class Stack:
         return json.loads(json.dumps(answer)), ""
 
 
-def _environment(stack: Stack, world: World) -> dict[str, str]:
+def _environment(stack: Stack, conditions: Conditions) -> dict[str, str]:
     return {
         "STACK_NAME": stack.name,
         "INPUT_BUCKET": "in",
@@ -202,14 +202,14 @@ def _environment(stack: Stack, world: World) -> dict[str, str]:
         "GATEWAY_BASE_URL": "https://gateway.test/v1",
         "GATEWAY_API_KEY_PARAMETER": "/key",
         "GATEWAY_MODEL": "ideogram/ideogram-v3-replace-background",
-        "GATEWAY_ROUTE": world.route,
-        "GATEWAY_TIMEOUT_SECONDS": str(world.timeout_seconds),
-        "REQUESTS_PER_MINUTE": str(world.requests_per_minute),
-        "DAILY_IMAGE_LIMIT": str(world.daily_image_limit),
+        "GATEWAY_ROUTE": conditions.route,
+        "GATEWAY_TIMEOUT_SECONDS": str(conditions.timeout_seconds),
+        "REQUESTS_PER_MINUTE": str(conditions.requests_per_minute),
+        "DAILY_IMAGE_LIMIT": str(conditions.daily_image_limit),
         "PRICE_PER_IMAGE_USD": str(PRICE),
         "DEFAULT_PROMPT": "",
-        "MAX_ATTEMPTS": str(world.max_attempts),
-        "ON_UNKNOWN_OUTCOME": world.on_unknown,
+        "MAX_ATTEMPTS": str(conditions.max_attempts),
+        "ON_UNKNOWN_OUTCOME": conditions.on_unknown,
     }
 
 

@@ -1,22 +1,22 @@
-"""A play for people: the world, and what happened in it, with the time, who and what."""
+"""A play for people: the conditions, and what happened, with the time, who and what."""
 
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from tools.simulation.plan import At, World, event_text
+from tools.simulation.plan import At, Conditions, event_text
 from tools.simulation.play import Play
 
 
 def told(play: Play) -> Iterator[str]:
     """Line by line; times are of the simulated day."""
-    yield f"The world: {_differences(play.world)}."
+    yield f"The conditions: {_differences(play.conditions)}."
     for event in play.plan.played:
         if not isinstance(event, At):
             yield f"To come: {event_text(event)}"
     for at, who, what in play.history:
         moment = datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="milliseconds")[11:23]
-        day = int((at - play.begin + play.world.start) // 86_400)
+        day = int((at - play.begin + play.conditions.start) // 86_400)
         yield f"{f'day {day + 1} ' if day else ''}{moment}  {who}: {what}"
 
 
@@ -24,12 +24,12 @@ def command(play: Play) -> str:
     """What plays it again."""
     kept = play.plan.kept
     only = f" --only {','.join(map(str, kept))}" if kept is not None else ""
-    return f".venv/bin/python -m tools.simulation --seed {play.world.seed}{only} --story"
+    return f".venv/bin/python -m tools.simulation --seed {play.conditions.seed}{only} --story"
 
 
-def _differences(world: World) -> str:
+def _differences(conditions: Conditions) -> str:
     """What is not as usual."""
-    usual = World(world.seed)
-    changed = {field.name: getattr(world, field.name) for field in fields(world)}
+    usual = Conditions(conditions.seed)
+    changed = {field.name: getattr(conditions, field.name) for field in fields(conditions)}
     shown = [f"{name}={value}" for name, value in changed.items() if value != getattr(usual, name) and name != "start"]
     return ", ".join(shown) or "as usual"

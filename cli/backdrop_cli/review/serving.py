@@ -61,16 +61,16 @@ def server(
     return _Server(config, lambda: started(guard.address))
 
 
-def serve(setting: CliContext, prefix: str, opens: bool) -> None:
+def serve(context: CliContext, prefix: str, opens: bool) -> None:
     """On a free port, until Ctrl-C."""
 
     def tell(address: str) -> None:
-        setting.answer({"address": address}, address)
+        context.answer({"address": address}, address)
         sys.stdout.flush()
         if opens:
-            setting.remark("Ctrl-C ends it. The address is for you alone.")
+            context.remark("Ctrl-C ends it. The address is for you alone.")
             webbrowser.open(address)
 
     with socket.socket() as listener, without_remarks():
         listener.bind(("127.0.0.1", 0))
-        server(setting.deployment, prefix, cache_folder(), listener, tell).run([listener])
+        server(context.deployment, prefix, cache_folder(), listener, tell).run([listener])
