@@ -20,6 +20,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from backdrop.batches import Batches
 from backdrop.clock import Clock
 from backdrop.errors import NotConfigured
 from backdrop.ledger import Ledger
@@ -119,6 +120,11 @@ class Deployment:
     def ledger(self) -> Ledger:
         """The uploads' records."""
         return Ledger(self.dynamodb, self.settings.ledger_table, self.clock)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """What was submitted together."""
+        return Batches(self.dynamodb, self.settings.ledger_table, self.clock)
 
     @cached_property
     def queues(self) -> Queues:

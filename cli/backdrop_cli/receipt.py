@@ -23,7 +23,7 @@ from backdrop_cli.receipt_table import row_receipts
 
 COLUMNS = (
     *("paid_at", "key", "version_id", "state", "images", "cost_usd", "model", "request_id", "job_id", "outputs"),
-    *("billed", "unsettled_images", "tag"),
+    *("billed", "unsettled_images", "tag", "batch"),
 )
 
 
@@ -42,7 +42,7 @@ def _row(record: Record) -> dict[str, Any]:
         "key": record.key,
         "version_id": record.version_id,
         "state": str(record.state),
-        "images": record.images if record.paid_at else 0,
+        "images": record.bought_images,
         "cost_usd": float(record.cost_usd or 0),
         "model": record.model,
         "request_id": record.request_id,
@@ -51,6 +51,7 @@ def _row(record: Record) -> dict[str, Any]:
         "billed": "yes" if record.paid_at else "unknown",
         "unsettled_images": record.unsettled_images,
         "tag": record.tag or None,
+        "batch": record.batch_id or None,
     }
 
 

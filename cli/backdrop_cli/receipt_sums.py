@@ -19,6 +19,7 @@ GROUPS: dict[str, Callable[[Record], str]] = {
     "tag": lambda record: record.tag,
     "folder": lambda record: folder_of(record.key),
     "day": lambda record: utc_day(record.paid_at or record.updated_at),
+    "batch": lambda record: record.batch_id,
 }
 """Days are UTC: that of the purchase, or of the last call that may have been charged."""
 
@@ -35,8 +36,8 @@ class Sum:
     def add(self, record: Record) -> None:
         """One more upload."""
         self.uploads += 1
-        self.images += record.images if record.paid_at else 0
-        self.cost_usd += Decimal(record.cost_usd or 0)
+        self.images += record.bought_images
+        self.cost_usd += record.cost
         self.unsettled_images += record.unsettled_images
 
 
@@ -45,5 +46,5 @@ def summed(records: Iterable[Record], by: str) -> list[dict[str, Any]]:
     sums: dict[str, Sum] = {}
     for record in records:
         sums.setdefault(GROUPS[by](record), Sum()).add(record)
-    none = None if by == "tag" else ""
+    none = None if by in ("tag", "batch") else ""
     return [{by: name or none} | vars(each) | {"cost_usd": float(each.cost_usd)} for name, each in sorted(sums.items())]

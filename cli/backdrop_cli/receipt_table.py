@@ -35,7 +35,7 @@ class RowReceipt:
         return {
             "key": self.key,
             "state": str(record.state) if record else missing,
-            "images": record.images if record and record.paid_at else 0,
+            "images": record.bought_images if record else 0,
             "cost_usd": float(record.cost_usd or 0) if record else 0.0,
             "results": [output["key"] for output in record.stored] if record else [],
             "reason": (record.reason or {}).get("code") if record else None,

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
+from backdrop.batches import METADATA
 from backdrop.job import Job
 from backdrop.s3_objects import identity
 from backdrop.states import State
@@ -127,7 +128,7 @@ def looked(deployment: Deployment, photo: Photo) -> Submitted:
 
 def _asked(metadata: dict[str, str]) -> dict[str, str]:
     """What metadata asks for, whichever time it does."""
-    return {name: value for name, value in metadata.items() if name not in ("again", "tag")}
+    return {name: value for name, value in metadata.items() if name not in ("again", "tag", METADATA)}
 
 
 def with_records(deployment: Deployment, submitted: list[Submitted]) -> list[Submitted]:

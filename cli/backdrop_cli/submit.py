@@ -9,6 +9,7 @@ import click
 
 from backdrop.request import MAX_IMAGES
 from backdrop.upload import Record
+from backdrop_cli.batch import ROOM, begin_batch, end_batch
 from backdrop_cli.deployment import THREADS, Deployment
 from backdrop_cli.finding import find, with_plans
 from backdrop_cli.follow import below, fetch, follow
@@ -75,6 +76,11 @@ from backdrop_cli.uploads import still_to_buy
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Download to this folder instead."
 )
+@click.option(
+    "--notify",
+    is_flag=True,
+    help="Have one event published, Background Batch Finished, when all that this command uploads has ended.",
+)
 @spending
 @common
 @click.pass_obj
@@ -93,6 +99,7 @@ def submit(
     again: bool,
     wait: bool,
     out: Path | None,
+    notify: bool,
 ) -> int:
     """Upload PHOTOS, files or whole folders, for a new background.
 
@@ -101,7 +108,7 @@ def submit(
     """
     deployment = context.deployment
     options = ({"n": str(n)} if n and n > 1 else {}) | ({"size": size} if size else {})
-    options |= {"tag": tag} if tag else {}
+    options |= ({"tag": tag} if tag else {}) | (ROOM if notify else {})
     if again:
         options["again"] = uuid4().hex[:16]  # without it, the result that is there would do
     if bool(photos) == (table is not None):
@@ -141,18 +148,22 @@ def submit(
             context.remark("Nothing was uploaded.")
             return 2
     begun: dict[str, Submitted] = {}
+    batch = begin_batch(context, missing, table) if notify else None
     try:
-        send(context, deployment, missing, begun)
+        send(context, deployment, batch.uploads if batch else missing, begun)
     except BaseException:
         if again:
             context.remark(f"{len(begun)} of {len(missing)} were submitted again.")
             for way in ways_to_the_rest([each.photo for each in missing if each.photo.key not in begun], table):
                 context.remark(f"For the rest, with your other options: {way}")
         raise
+    finally:
+        if batch:
+            end_batch(context, batch, begun)
     submitted = [begun.get(each.photo.key, each) for each in submitted]
     if wait:
         submitted = _waited(context, deployment, submitted, out)
-    return report(context, submitted, found, out if wait else None, wait)
+    return report(context, submitted, found, out if wait else None, wait, batch.id if batch else None)
 
 
 def _waited(

@@ -51,7 +51,14 @@ def ways_to_the_rest(photos: list[Photo], table: Path | None) -> list[str]:
     ]
 
 
-def report(context: CliContext, submitted: list[Submitted], found: Found, out: Path | None, waited: bool) -> int:
+def report(
+    context: CliContext,
+    submitted: list[Submitted],
+    found: Found,
+    out: Path | None,
+    waited: bool,
+    batch_id: str | None,
+) -> int:
     """Say what became of everything; returns the exit code."""
     uploaded = sum(each.is_new for each in submitted)
     bought = sum(float(each.record.cost_usd or 0) for each in submitted if each.is_new and each.record)
@@ -75,6 +82,7 @@ def report(context: CliContext, submitted: list[Submitted], found: Found, out: P
             "submitted": uploaded,
             "cost_usd": round(bought, 4),
             "prepared": len(plans),
+            "batch_id": batch_id,
             "left_out": {str(path): why for path, why in left_out.items()},
             "left_alone": {why: list(map(str, paths)) for why, paths in found.left_alone.items()},
         },

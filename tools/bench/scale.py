@@ -20,6 +20,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from greenlet import getcurrent
 
+from backdrop.batches import Batches
 from backdrop.events import EventPublisher
 from backdrop.job import Job
 from backdrop.ledger import Ledger
@@ -145,6 +146,7 @@ class Play:
             result_storage=ResultStorage(self.s3, "out"),
             prompts=FolderPrompts(storage, self.clock),
             ledger=Ledger(self.dynamodb, "ledger", self.clock),
+            batches=Batches(self.dynamodb, "ledger", self.clock),
             rate_limiter=RateLimiter(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
             gateway=self.gateway,
             results=SimulatedResults(self.time),  # type: ignore[arg-type]

@@ -19,8 +19,9 @@ from unittest import mock
 import boto3
 import httpx
 
-from backdrop import http_client
+from backdrop import batches, http_client
 from backdrop.metrics import Metrics
+from tools.simulation.drawing import UPLOADS_OF_A_SHARD
 
 real_monotonic = time.monotonic
 
@@ -103,6 +104,7 @@ def simulated(outside: Outside, seed: int) -> Iterator[None]:
             (boto3, "Session", outside.session),
             (http_client, "new_client", lambda *_, **__: client),
             (logger, "propagate", False),
+            (batches, "UPLOADS_OF_A_SHARD", UPLOADS_OF_A_SHARD),
             (Metrics, "_publish", lambda _, values, *__, **___: outside.measured(values)),
         ):
             stack.enter_context(replace(owner, name, new))

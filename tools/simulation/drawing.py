@@ -83,6 +83,9 @@ def draw(seed: int) -> Plan:
         if chance.random() < 0.3:  # one of them calls within the seconds around midnight
             before = chance.choice(uploads).at + chance.uniform(0, 4)
             conditions = replace(conditions, start=MIDNIGHT - before)
+    if seed % 3 == 0:
+        uploads, batch = _in_batch(Random(f"batch of {seed}"), uploads)
+        conditions = replace(conditions, batch=batch)
     keys = [upload.key for upload in uploads]
     events: list[Event] = [*uploads]
     if chance.random() < 0.3:
@@ -97,6 +100,8 @@ def draw(seed: int) -> Plan:
 
 PROMPT = "a secret marble kitchen"
 """What every prompt begins with, so that logs can be searched for it."""
+BATCH = "0123456789abcdef"
+UPLOADS_OF_A_SHARD = 2
 
 
 def _conditions(seed: int, chance: Random, images: int) -> Conditions:
@@ -142,6 +147,20 @@ def _uploads(chance: Random, span: float) -> list[Upload]:
             metadata["n"] = "9"
         uploads.append(Upload(chance.uniform(0, span), each, key, chance.randint(1, 3), tuple(metadata.items())))
     return uploads
+
+
+def _in_batch(chance: Random, uploads: list[Upload]) -> tuple[list[Upload], tuple[str, ...]]:
+    """The uploads with the earliest of some keys in a batch, and those keys."""
+    first = {upload.key: upload for upload in sorted(uploads, key=lambda upload: -upload.at)}
+    batch = tuple(key for key in first if chance.random() < 0.7)
+
+    def marked(upload: Upload) -> Upload:
+        if upload.key not in batch or first[upload.key] is not upload:
+            return upload
+        shard = f"{BATCH}.{batch.index(upload.key) // UPLOADS_OF_A_SHARD}"
+        return replace(upload, metadata=(*upload.metadata, ("batch", shard)))
+
+    return [marked(upload) for upload in uploads], batch
 
 
 def _seconds(chance: Random) -> float:

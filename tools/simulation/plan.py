@@ -37,6 +37,8 @@ class Conditions:
     """Whether the gateway's price is in its answers; it differs from PricePerImageUsd then."""
     has_eventbridge: bool = False
     """Events come from EventBridge, as for an existing bucket."""
+    batch: tuple[str, ...] = ()
+    """Keys whose first uploads are a batch, two of them in a shard."""
 
 
 @dataclass(frozen=True)

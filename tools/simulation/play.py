@@ -3,11 +3,14 @@
 import zlib
 from collections import Counter
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from greenlet import getcurrent
 
+from backdrop.batches import Batches
+from backdrop.clock import Clock
 from tools.simulation.determinism import simulated
+from tools.simulation.drawing import BATCH
 from tools.simulation.gateway import FIRST_KEY, SimulatedGateway
 from tools.simulation.plan import (
     AwsTrouble,
@@ -74,6 +77,9 @@ class Play:
     def run(self) -> "Play":
         """Until everything is at rest."""
         with simulated(self, self.conditions.seed):
+            for stack in self.stacks:
+                if self.conditions.batch:
+                    Batches(cast(Any, stack.table), "ledger", Clock()).create(BATCH, list(self.conditions.batch), None)
             for event in self.plan.played:
                 self._schedule(event)
             self.time.at(self.begin + self.conditions.reconcile_seconds * 0.5, self._tick)

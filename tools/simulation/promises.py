@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.clock import utc_day
+from tools.simulation.batch_promises import BatchPromises
 from tools.simulation.drawing import PROMPT
 from tools.simulation.gateway import Call, Charge, Outcome
 from tools.simulation.simulated_s3 import SIGNATURE, StoredObject
@@ -46,6 +47,7 @@ class Promises:
     def __init__(self, play: "Play") -> None:
         self._play = play
         self.violations: list[str] = []
+        self.batch = BatchPromises(play)
         self.kills = 0
         self.lost_answers = 0
         """Of AWS, for good: whoever asked can't know what took place."""
@@ -123,6 +125,8 @@ class Promises:
                 was, now = before.get("state", {"S": ""})["S"], item["state"]["S"]
                 if now not in NEXT_STATES[was]:
                     self.broken(f"{worker.subject}: {was or 'nothing'} became {now}")
+        elif name == "events.PutEvents":
+            self.batch.published(stack)
         elif name == "s3.PutObject" and before is not None:
             self._result_replaced(stack, worker, about, before)
 
@@ -259,6 +263,7 @@ class Promises:
         """Everything has ended."""
         for stack in self._play.stacks:
             self._all_ended(stack)
+            self.batch.at_rest(stack)
             self._adds_up(stack)
             for subject, count in stack.invocations.items():
                 troubled, later = self._play.hours

@@ -126,10 +126,10 @@ class SimulatedS3:
 
         return self._connection.call("s3", "GetObject", read, Key if Range else f"{Key} {VersionId or 'whole'}")
 
-    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+    def head_object(self, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:
         """As S3's."""
         return self._connection.call(
-            "s3", "HeadObject", lambda: _answer(self._found(Bucket, Key, None, "HeadObject")), Key
+            "s3", "HeadObject", lambda: _answer(self._found(Bucket, Key, VersionId, "HeadObject")), Key
         )
 
     def list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int = PAGE) -> dict[str, Any]:

@@ -6,9 +6,10 @@ Expressions are understood by way of Python's own. tests/integration hold the sa
 import math
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cache
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -50,11 +51,16 @@ class SimulatedTable:
         item_id = Key["id"]["S"]
         old = self.items.get(item_id, {})
         values = self._check(item_id, arguments, "UpdateItem", old)
-        sets, removes = _parts(arguments["UpdateExpression"])
-        new = {name: _typed(_evaluate(code, old, values)) for name, code in sets}
+        parts = _parts(arguments["UpdateExpression"])
+        new = {name: _typed(_evaluate(code, old, values)) for name, code in parts.sets}
         item = self.items[item_id] = {**Key, **old, **new}
-        for name in removes:
+        for name in parts.removes:
             item.pop(name, None)
+        for names, change in ((parts.adds, _added), (parts.deletes, _without)):
+            for name, value in names:
+                changed = change(item.pop(name, None), arguments["ExpressionAttributeValues"][value])
+                if changed:
+                    item[name] = changed
         return {"Attributes": dict(item)}
 
     def _check(
@@ -72,12 +78,43 @@ class SimulatedTable:
         return values
 
 
+class _Parts(NamedTuple):
+    """What an update does: names with code, names, and names with those of values."""
+
+    sets: list[tuple[str, CodeType]]
+    removes: list[str]
+    adds: list[tuple[str, str]]
+    deletes: list[tuple[str, str]]
+
+
 @cache
-def _parts(expression: str) -> tuple[list[tuple[str, CodeType]], list[str]]:
-    """What an update sets and what it removes."""
-    sets, _, removes = f" {expression}".partition(" REMOVE ")
-    assignments = (part.partition(" = ") for part in re.split(r", (?=#?\w+ = )", sets.removeprefix(" SET ")) if part)
-    return [(name.lstrip("#"), _code(text)) for name, _, text in assignments], list(filter(None, removes.split(", ")))
+def _parts(expression: str) -> _Parts:
+    _, *clauses = re.split(r"(?:^| )(SET|REMOVE|ADD|DELETE) ", expression)
+    texts = dict(zip(clauses[::2], clauses[1::2], strict=True))
+    assignments = (part.partition(" = ") for part in re.split(r", (?=#?\w+ = )", texts.get("SET", "")) if part)
+
+    def pairs(clause: str) -> list[tuple[str, str]]:
+        return [(name, value) for name, _, value in (part.partition(" ") for part in texts[clause].split(", "))]
+
+    return _Parts(
+        [(name.lstrip("#"), _code(text)) for name, _, text in assignments],
+        texts["REMOVE"].split(", ") if "REMOVE" in texts else [],
+        pairs("ADD") if "ADD" in texts else [],
+        pairs("DELETE") if "DELETE" in texts else [],
+    )
+
+
+def _added(old: dict[str, Any] | None, value: dict[str, Any]) -> dict[str, Any]:
+    """A number with another one added, or a set with more in it."""
+    if "N" in value:
+        return {"N": str(Decimal(old["N"] if old else 0) + Decimal(value["N"]))}
+    return {"SS": sorted({*(old["SS"] if old else ()), *value["SS"]})}
+
+
+def _without(old: dict[str, Any] | None, value: dict[str, Any]) -> dict[str, Any]:
+    """A set with less in it; nothing when it would be empty."""
+    left = set(old["SS"] if old else ()) - set(value["SS"])
+    return {"SS": sorted(left)} if left else {}
 
 
 @cache
@@ -85,6 +122,7 @@ def _code(expression: str) -> CodeType:
     expression = re.sub(r"(\S+) BETWEEN (\S+) AND (\S+)", r"(\2 <= \1 and \1 <= \3)", expression)
     expression = re.sub(r"NOT (\S+) IN \(([^)]*)\)", r"NOT (\1 IN (\2))", expression)
     expression = re.sub(r"if_not_exists\(#?(\w+), (:\w+)\)", r"either('\1', \2)", expression)
+    expression = re.sub(r"contains\((\w+), (:\w+)\)", r"has('\1', \2)", expression)
     expression = re.sub(r"attribute_not_exists\(#?(\w+)\)", r"(NOT exists('\1'))", expression)
     expression = re.sub(r"attribute_exists\(#?(\w+)\)", r"exists('\1')", expression)
     expression = re.sub(r"[^\s()]+", lambda word: _WORDS.get(word[0], word[0]), expression)
@@ -104,6 +142,7 @@ def _evaluate(code: CodeType, item: dict[str, Any], values: dict[str, Any]) -> A
     functions = {
         "exists": lambda name: name in item,
         "either": lambda name, value: _plain(item[name]) if name in item else value,
+        "has": lambda name, value: name in item and value in item[name]["SS"],
         "get": get,
     }
     return eval(code, {"__builtins__": {}}, {"values": values, **functions})  # noqa: S307 - our own expressions

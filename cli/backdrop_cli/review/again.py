@@ -8,6 +8,7 @@ import click
 from botocore.exceptions import ClientError
 
 from backdrop.aws_errors import status_of
+from backdrop.batches import METADATA
 from backdrop.job import has_dot_segment
 from backdrop.request import clean_prompt
 from backdrop_cli.deployment import Deployment
@@ -18,7 +19,7 @@ from backdrop_cli.review.pairs import Pair
 from backdrop_cli.uploads import Stage
 
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "StorageClass")
-_REPLACED = ("prompt", "prompt-b64", "again")
+_REPLACED = ("prompt", "prompt-b64", "again", METADATA)
 _KEPT_KEY = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop import tls
 from backdrop.aws_errors import is_throttled
+from backdrop.batches import Batches
 from backdrop.clock import Clock
 from backdrop.errors import KeyThrottled, NeverSent, NotConfigured
 from backdrop.events import EventPublisher
@@ -71,6 +72,7 @@ def get_services() -> Services:
         result_storage=ResultStorage(s3, settings.output_bucket),
         prompts=FolderPrompts(storage, clock),
         ledger=Ledger(dynamodb, settings.ledger_table, clock),
+        batches=Batches(dynamodb, settings.ledger_table, clock),
         rate_limiter=RateLimiter(
             dynamodb, settings.ledger_table, clock, settings.requests_per_minute, settings.daily_image_limit
         ),

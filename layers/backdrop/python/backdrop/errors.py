@@ -10,6 +10,7 @@
     │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
     ├── Unchanged           the result that is there was made from the very same: nothing to buy
+    ├── NotPublished        EventBridge did not take an event
     ├── NotConfigured       a setting of the function is missing or makes no sense
     ├── GatewayError        what one gateway call came to
     │   ├── NeverSent       no connection was made                      → not charged
@@ -98,7 +99,8 @@ class PermanentFailure(BackdropError):
         self.http_status = http_status
         self.billed = billed or code.billed
         self.tag = ""
-        """Of an upload that was refused before its record had the tag."""
+        self.batch: str | None = None
+        """These two of an upload that was refused before its record had them; None: its metadata was not read."""
 
 
 class Unreadable(PermanentFailure):
@@ -130,6 +132,10 @@ class Unchanged(BackdropError):
         super().__init__("the result that is there was made from the same photo for the same request")
         self.results = results
         self.fingerprint = fingerprint
+
+
+class NotPublished(BackdropError):
+    """EventBridge did not take an event; the message is its code."""
 
 
 class NotConfigured(BackdropError):

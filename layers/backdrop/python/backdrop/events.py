@@ -1,10 +1,15 @@
-"""Events for integrations, on the default EventBridge bus. One that can't be published costs nothing but itself."""
+"""Events for integrations, on the default EventBridge bus.
+
+One about an upload that can't be published costs nothing but itself; that of a batch is tried again.
+"""
 
 import json
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backdrop.batches import FinishedBatch
+from backdrop.errors import NotPublished
 from backdrop.log import logger
 from backdrop.upload import Record
 
@@ -47,16 +52,37 @@ class EventPublisher:
             },
         )
 
+    def batch_finished(self, batch: FinishedBatch, seconds: float) -> None:
+        """The last of a batch's uploads has ended, `seconds` after the batch was begun. Raises NotPublished."""
+        self._put(
+            "Background Batch Finished",
+            {
+                "batch_id": batch.id,
+                "manifest": batch.manifest,
+                "prefix": batch.prefix,
+                "uploads": sum(batch.states.values()),
+                "states": batch.states,
+                "images": batch.images,
+                "cost_usd": float(batch.cost_usd),
+                "unsettled_images": batch.unsettled_images,
+                "seconds": round(seconds, 3),
+            },
+        )
+
     def _publish(self, detail_type: str, detail: dict[str, Any]) -> None:
         try:
-            answer = self._client.put_events(
-                Entries=[{"Source": "backdrop", "DetailType": detail_type, "Detail": json.dumps(detail)}]
-            )
+            self._put(detail_type, detail)
         except (BotoCoreError, ClientError) as error:
             logger.warning("event not published", detail_type=detail_type, error=type(error).__name__)
-            return
+        except NotPublished as error:
+            logger.warning("event not published", detail_type=detail_type, error=str(error))
+
+    def _put(self, detail_type: str, detail: dict[str, Any]) -> None:
+        answer = self._client.put_events(
+            Entries=[{"Source": "backdrop", "DetailType": detail_type, "Detail": json.dumps(detail)}]
+        )
         if answer["FailedEntryCount"]:
-            logger.warning("event not published", detail_type=detail_type, error=answer["Entries"][0].get("ErrorCode"))
+            raise NotPublished(str(answer["Entries"][0].get("ErrorCode")))
 
 
 def _input(record: Record) -> dict[str, Any]:

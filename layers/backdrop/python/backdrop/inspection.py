@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 
+from backdrop.batches import shard_of
 from backdrop.errors import PermanentFailure
 from backdrop.failure_codes import FailureCode
 from backdrop.images import ACCEPTED_UPLOADS
@@ -22,7 +23,7 @@ def inspect(job: Job, storage: Storage, prompts: FolderPrompts, settings: Settin
     try:
         return upload, _checked(job, upload, prompts, settings)
     except PermanentFailure as failure:
-        failure.tag = valid_tag(upload.metadata)
+        failure.tag, failure.batch = valid_tag(upload.metadata), shard_of(upload.metadata)
         raise
 
 

@@ -4,10 +4,11 @@ claim → look at the upload → slot → CALLING → call → PAID → fetch an
 attempt goes on from what the ledger says.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backdrop.aws_errors import in_short, is_throttled
+from backdrop.batches import shard_of
 from backdrop.call import Purchase
 from backdrop.claimed_upload import ClaimedUpload, FailedForGood, HandedOff, best_effort
 from backdrop.clock import iso_time
@@ -72,6 +73,7 @@ def run(job: Job, services: Services, owner: str, ends_at: float) -> Outcome:
         if record.owner != owner and record.lease_until > services.clock.now():
             return Outcome(job, "WAITING", record.lease_until)  # another worker is sending the dead letter
         _dead_letter(record, services)
+    _tell_batch(record, services)
     logger.info("finished", key=job.key, state=record.state, attempts=record.calls_sent, usd=record.cost_usd)
     return Outcome(job, record.state, outputs=record.stored)
 
@@ -94,12 +96,30 @@ def _dead_letter(record: Record, services: Services) -> None:
     services.ledger.mark_dead_lettered(record.id, failed_at)
 
 
+def _tell_batch(record: Record, services: Services) -> None:
+    """Count an upload that has ended in its batch; whoever counts the last one publishes the batch's end."""
+    batch = services.batches.ended(record)
+    if batch:
+        services.events.batch_finished(batch, services.clock.now() - batch.created_at)
+        services.batches.mark_told(batch.id)
+        logger.info("batch finished", batch=batch.id, states=batch.states, usd=batch.cost_usd)
+
+
+def _with_batch(claimed: ClaimedUpload) -> Record:
+    """The record with its batch, also of an upload that ends before its metadata was read."""
+    record = claimed.record
+    if record.batch is not None:
+        return record
+    return replace(record, batch=shard_of(claimed.services.storage.metadata(claimed.job)))
+
+
 def _process(job: Job, services: Services, owner: str, ends_at: float) -> Record:
     if job.purchase:
         _record_travelled_purchase(job, job.purchase, services)
     lease_seconds = ends_at - services.clock.now()
     record = services.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
+        services.batches.reopened(record)
         # Whoever moved it back asked for one replay, also under `park`.
         record = services.ledger.reopen(
             record, owner, lease_seconds, may_be_unanswered=services.settings.replays_allowed
@@ -110,8 +130,12 @@ def _process(job: Job, services: Services, owner: str, ends_at: float) -> Record
     try:
         try:
             return _go_on(claimed)
-        except Superseded:
+        except EncodedKey:
             claimed.release(0.0, claimed.record.superseded())
+            raise
+        except Superseded:
+            claimed.release(0.0, _with_batch(claimed).superseded())
+            _tell_batch(claimed.record, services)
             raise
         except Unchanged as unchanged:
             return _unchanged(claimed, unchanged)
@@ -119,7 +143,7 @@ def _process(job: Job, services: Services, owner: str, ends_at: float) -> Record
             now = services.clock.now()
             if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
                 raise claimed.postponed(Postponed(str(unreadable), now + KEY_RETRY_SECONDS)) from None
-            return claimed.reject(unreadable)
+            return claimed.reject(unreadable, _with_batch(claimed))
         except FailedForGood as failed:
             return claimed.reject(failed.rejected, failed.record)
         except PermanentFailure as rejected:

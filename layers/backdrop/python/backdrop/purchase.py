@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backdrop.batches import shard_of
 from backdrop.call import Call, Order, Purchase
 from backdrop.call_failures import (
     MAX_FORBIDDEN_RESPONSES,
@@ -57,7 +58,7 @@ def buy(claimed: ClaimedUpload) -> tuple[bytes, ...]:
     """
     services = claimed.services
     upload, request = inspect(claimed.job, services.storage, services.prompts, services.settings)
-    claimed.record = replace(claimed.record, tag=request.tag)
+    claimed.record = replace(claimed.record, tag=request.tag, batch=shard_of(upload.metadata))
     made_from = fingerprint(upload, request, services.settings)
     record = claimed.record
     if not (record.queue_position or record.images_later or record.calls_sent):  # only at first: it costs a request

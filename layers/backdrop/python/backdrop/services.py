@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from backdrop.batches import Batches
 from backdrop.clock import Clock
 from backdrop.events import EventPublisher
 from backdrop.gateway import Gateway
@@ -26,6 +27,7 @@ class Services:
     result_storage: ResultStorage
     prompts: FolderPrompts
     ledger: Ledger
+    batches: Batches
     rate_limiter: RateLimiter
     gateway: Gateway
     results: Results

@@ -133,6 +133,16 @@ class Storage:
             sniff(start),
         )
 
+    def metadata(self, job: Job) -> dict[str, str]:
+        """The user metadata of this very upload, also when another has replaced it; empty when S3 doesn't tell."""
+        try:
+            found = self._client.head_object(**exact(job))
+        except ClientError as error:
+            if status_of(error) in (400, 403, 404):  # 400: encrypted with its uploader's own key
+                return {}
+            raise
+        return found["Metadata"] if is_of(found, job) else {}
+
     def link(self, job: Job) -> str:
         """A presigned link to this version, for the gateway; it dies after LINK_SECONDS."""
         return self._client.generate_presigned_url("get_object", Params=exact(job), ExpiresIn=LINK_SECONDS)

@@ -5,6 +5,7 @@ upload is meant, `call` what is sent and bought, `states` what may follow what.
 """
 
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from backdrop.call import Call, Order
@@ -73,6 +74,10 @@ class Record:
     """Of an UNCHANGED upload: when its results were stored."""
     tag: str = ""
     """The upload's metadata of that name."""
+    batch: str | None = None
+    """The shard of a batch that it is counted in; empty for none, None before its metadata was read."""
+    redriven: int = 0
+    """How often its dead letter was moved back."""
     prompt_sha256: str | None = None
     prompt_length: int = 0
     model: str | None = None
@@ -99,6 +104,21 @@ class Record:
     def stored(self) -> tuple[dict[str, Any], ...]:
         """The outputs that are there."""
         return tuple(output for output in self.outputs if output)
+
+    @property
+    def batch_id(self) -> str:
+        """Of the batch that it is counted in; empty for none."""
+        return (self.batch or "").partition(".")[0]
+
+    @property
+    def bought_images(self) -> int:
+        """The images that its receipt says were bought."""
+        return self.images if self.paid_at else 0
+
+    @property
+    def cost(self) -> Decimal:
+        """What its receipt says that they cost, in dollars."""
+        return Decimal(self.cost_usd or 0)
 
     @property
     def is_finished(self) -> bool:
@@ -226,6 +246,7 @@ class Record:
             due_at=0.0,
             reason=asdict(reason),
             tag=rejected.tag or self.tag,
+            batch=self.batch if rejected.batch is None else rejected.batch,
             failed_at=iso_time(now),
             dead_lettered=False,
         )
@@ -246,6 +267,7 @@ class Record:
             failed_at=None,
             rejected_in=None,
             dead_lettered=False,
+            redriven=self.redriven + 1,
         )
 
     def _to(self, state: State) -> "Record":

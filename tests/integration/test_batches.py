@@ -1,0 +1,458 @@
+"""`submit --notify`: one event, with the receipt's sums, when the last upload of a batch has ended; never before."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import botocore.client
+import click
+import pytest
+from botocore.exceptions import ClientError
+
+from backdrop import batches
+from backdrop.batches import Batches, FinishedBatch, shard_name
+from backdrop.job import Job
+from backdrop.states import State
+from backdrop_cli.deployment import Deployment
+from tests.integration.conftest import Run, picture
+from tests.integration.harness import INPUT, TABLE, Harness, s3_event
+from tests.integration.test_crash_matrix import Deliver, Effects, by_retry, by_trigger, effects
+from tests.pictures import turned
+
+__all__ = ["effects"]
+
+BATCH = "0123456789abcdef"
+
+
+@pytest.fixture
+def ends(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The details of `Background Batch Finished`, as they come; each is looked at when it does."""
+    ends: list[dict[str, Any]] = []
+    client: Any = botocore.client.BaseClient
+    call = client._make_api_call
+
+    def watched(self: Any, operation: str, arguments: Any) -> Any:
+        if operation == "PutEvents":
+            [entry] = arguments["Entries"]
+            if entry["DetailType"] == "Background Batch Finished":
+                assert len(entry["Detail"]) < 4096
+                ends.append(json.loads(entry["Detail"]))
+        return call(self, operation, arguments)
+
+    monkeypatch.setattr(client, "_make_api_call", watched)
+    return ends
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "UPLOADS_OF_A_SHARD", 2)
+
+
+class Batch:
+    """A batch of keys, put one by one."""
+
+    def __init__(self, harness: Harness, *keys: str) -> None:
+        self._harness, self._keys = harness, keys
+        harness.services.batches.create(BATCH, list(keys), None)
+
+    def put(self, key: str, data: bytes, **metadata: str) -> Job:
+        """Upload it, without any notification."""
+        return self._harness.put(key, data, batch=shard_name(BATCH, self._keys.index(key)), **metadata)
+
+    def upload(self, key: str, data: bytes, **metadata: str) -> Job:
+        """Upload it, and let the trigger have its event."""
+        job = self.put(key, data, **metadata)
+        self._harness.notify(job)
+        return job
+
+
+def sums(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: event[name] for name in ("images", "cost_usd", "unsettled_images")}
+
+
+def receipt_of(run: Run, batch_id: str) -> dict[str, Any]:
+    """The receipt's sums of a batch."""
+    [row] = [row for row in run("receipt", "--by", "batch") if row["batch"] == batch_id]
+    return sums(row)
+
+
+def let_all_end(harness: Harness) -> None:
+    """Notify of everything that is in the bucket, and let it all end."""
+    for entry in harness.s3.list_object_versions(Bucket=INPUT).get("Versions", []):
+        harness.notify(Job(INPUT, entry["Key"], entry["VersionId"], entry["ETag"].strip('"'), entry["Size"]))
+    harness.drain(seconds=4 * 3600)
+
+
+# From the command to the event
+
+
+def test_a_folder_that_was_submitted_with_notify_has_one_event_with_the_receipts_sums(
+    harness: Harness, run: Run, red: Path, ends: list[dict[str, Any]]
+) -> None:
+    for number in range(3):
+        (red.parent / f"{number}.jpg").write_bytes(picture("JPEG"))
+    (red.parent / "broken.jpg").write_bytes(turned(8)[:-900])
+    told = run("submit", "photos", "--prompt", "wood", "--n", "2", "--to", "spring/", "--notify", "--yes", code=1)
+    assert ends == []
+    harness.gateway.faults([{"kind": "status", "status": 400}])
+    let_all_end(harness)
+
+    [event] = ends
+    assert event.pop("seconds") >= 0
+    assert event == {
+        "batch_id": told["batch_id"],
+        "manifest": None,
+        "prefix": "spring/photos/",
+        "uploads": 4,
+        "states": {"DONE": 3, "REJECTED": 1, "SUPERSEDED": 0, "UNCHANGED": 0},
+        "images": 6,
+        "cost_usd": 0.18,
+        "unsettled_images": 0,
+    }
+    assert sums(event) == receipt_of(run, told["batch_id"])
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_manifest_in_several_shards_has_one_event_with_its_name(
+    harness: Harness, run: Run, red: Path, tmp_path: Path, ends: list[dict[str, Any]]
+) -> None:
+    rows = "".join(f"photos/red.jpg,v{number}\n" for number in range(7))
+    (tmp_path / "shop.csv").write_text(f"file,variant\n{rows}")
+    told = run("submit", "--manifest", "shop.csv", "--prompt", "wood", "--notify", "--yes")
+    let_all_end(harness)
+    [event] = ends
+    assert (event["manifest"], event["prefix"], event["states"]["DONE"]) == ("shop.csv", "photos/", 7)
+    assert sums(event) == receipt_of(run, told["batch_id"])
+
+
+def test_what_was_there_before_is_no_part_of_a_batch(
+    harness: Harness, run: Run, red: Path, ends: list[dict[str, Any]]
+) -> None:
+    run("submit", "photos", "--prompt", "wood", "--yes")
+    let_all_end(harness)
+    told = run("submit", "photos", "--prompt", "wood", "--notify", "--yes")
+    assert (told["submitted"], told["batch_id"]) == (0, None)
+
+    (red.parent / "blue.jpg").write_bytes(picture("JPEG"))
+    run("submit", "photos", "--prompt", "wood", "--notify", "--yes")
+    let_all_end(harness)
+    assert [(event["uploads"], event["images"]) for event in ends] == [(1, 1)]
+    assert run("submit", "photos", "--prompt", "wood", "--yes")["submitted"] == 0, "a batch makes no other upload"
+
+
+def test_a_prompt_that_leaves_no_room_for_the_batch_is_told_before_anything_is_uploaded(
+    harness: Harness, run: Run, red: Path
+) -> None:
+    asked = ("submit", "photos", "--prompt", "x" * 2000, "--tag", "y" * 20, "--yes")
+    assert "longer" in run(*asked, "--notify", code=2)
+    assert harness.s3.list_objects_v2(Bucket=INPUT)["KeyCount"] == 0
+    run(*asked)
+
+
+# Every state, and what comes late
+
+
+def test_every_way_to_end_is_counted(harness: Harness, run: Run, photo: bytes, ends: list[dict[str, Any]]) -> None:
+    harness.upload("same.jpg", photo, prompt="wood")
+    batch = Batch(harness, "done.jpg", "same.jpg", "replaced.jpg", "gone.jpg", "bad.jpg", "archived.jpg")
+    batch.upload("done.jpg", photo, prompt="wood", n="2")
+    batch.upload("same.jpg", photo, prompt="wood")
+    replaced = batch.put("replaced.jpg", photo, prompt="wood")
+    gone = batch.put("gone.jpg", photo, prompt="wood")
+    harness.put("replaced.jpg", photo, prompt="another")
+    harness.s3.delete_object(Bucket=INPUT, Key="gone.jpg")
+    batch.upload("bad.jpg", photo)
+    harness.s3.put_object(
+        Bucket=INPUT,
+        Key="archived.jpg",
+        Body=photo,
+        Metadata={"prompt": "wood", "batch": f"{BATCH}.0"},
+        StorageClass="GLACIER",
+    )
+    [archived] = harness.s3.list_object_versions(Bucket=INPUT, Prefix="archived.jpg")["Versions"]
+    harness.notify(Job(INPUT, "archived.jpg", archived["VersionId"], archived["ETag"].strip('"'), len(photo)))
+    harness.notify(replaced)
+    assert ends == []
+    harness.notify(gone)
+
+    [event] = ends
+    assert event["states"] == {"DONE": 1, "UNCHANGED": 1, "SUPERSEDED": 2, "REJECTED": 2}
+    assert sums(event) == receipt_of(run, BATCH) == {"images": 2, "cost_usd": 0.06, "unsettled_images": 0}
+
+
+def test_images_that_may_have_been_charged_are_told_as_in_the_receipt(
+    environment: pytest.MonkeyPatch, harness: Harness, run: Run, photo: bytes, ends: list[dict[str, Any]]
+) -> None:
+    environment.setenv("ON_UNKNOWN_OUTCOME", "park")
+    harness.restart()
+    batch = Batch(harness, "a.jpg", "b.jpg")
+    harness.gateway.faults([{"kind": "drop_after_charge"}])
+    batch.upload("a.jpg", photo, prompt="wood", n="3")
+    harness.drain()
+    batch.upload("b.jpg", photo, prompt="wood")
+    [event] = ends
+    assert sums(event) == receipt_of(run, BATCH) == {"images": 1, "cost_usd": 0.03, "unsettled_images": 3}
+
+
+def test_duplicates_count_nothing_twice(harness: Harness, photo: bytes, ends: list[dict[str, Any]]) -> None:
+    batch = Batch(harness, "a.jpg", "b.jpg")
+    job = batch.upload("a.jpg", photo, prompt="wood")
+    for _ in range(3):
+        harness.notify(job)
+    assert ends == []
+    last = batch.upload("b.jpg", photo, prompt="wood")
+    harness.notify(last)
+    harness.notify(job)
+    assert [event["uploads"] for event in ends] == [2]
+
+
+def test_a_new_version_of_a_key_ends_for_its_own(harness: Harness, photo: bytes, ends: list[dict[str, Any]]) -> None:
+    batch = Batch(harness, "a.jpg", "b.jpg")
+    batch.upload("a.jpg", photo, prompt="wood")
+    harness.upload("a.jpg", photo, prompt="snow")
+    batch.upload("a.jpg", photo, prompt="moss")  # as when S3 copies an object onto itself
+    copied = harness.put("copy of b.jpg", photo, prompt="wood", batch=shard_name(BATCH, 1))
+    harness.notify(copied)
+    assert ends == []
+    batch.upload("b.jpg", photo, prompt="wood")
+    assert [(event["uploads"], event["images"]) for event in ends] == [(2, 2)]
+
+
+@pytest.mark.parametrize("value", ["", "x", BATCH, f"{BATCH}.1.2", f"{BATCH}.x", "f" * 16 + ".0", f"{BATCH}.7"])
+def test_a_batch_that_this_stack_does_not_know_harms_no_upload(
+    harness: Harness, photo: bytes, ends: list[dict[str, Any]], value: str
+) -> None:
+    Batch(harness, "a.jpg")
+    job = harness.upload("a.jpg", photo, prompt="wood", batch=value)
+    record = harness.record(job)
+    assert record
+    assert (record.state, ends, harness.waiting()) == (State.DONE, [], [])
+
+
+def test_a_dead_letter_that_is_moved_back_holds_its_batch_open(
+    harness: Harness, run: Run, photo: bytes, ends: list[dict[str, Any]]
+) -> None:
+    batch = Batch(harness, "a.jpg", "b.jpg")
+    harness.gateway.faults([{"kind": "status", "status": 400}, {"kind": "status", "status": 429}])
+    batch.upload("a.jpg", photo, prompt="wood")
+    harness.redrive()
+    harness.retry_once()  # 429: it waits
+    batch.upload("b.jpg", photo, prompt="wood")
+    assert ends == []
+    harness.drain()
+    [event] = ends
+    assert event["states"] == {"DONE": 2, "REJECTED": 0, "SUPERSEDED": 0, "UNCHANGED": 0}
+    assert sums(event) == receipt_of(run, BATCH)
+
+
+def test_a_dead_letter_that_is_moved_back_after_the_end_is_told_no_more(
+    harness: Harness, photo: bytes, ends: list[dict[str, Any]]
+) -> None:
+    batch = Batch(harness, "a.jpg")
+    harness.gateway.faults([{"kind": "status", "status": 400}])
+    batch.upload("a.jpg", photo, prompt="wood")
+    harness.redrive()
+    harness.drain()
+    assert [event["states"]["REJECTED"] for event in ends] == [1]
+    assert harness.charged() == 1
+
+
+# Interruptions
+
+
+def test_what_was_not_uploaded_is_taken_out_and_a_function_tells(
+    harness: Harness, run: Run, red: Path, ends: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 112."""
+    for number in range(3):
+        (red.parent / f"{number}.jpg").write_bytes(picture("JPEG"))
+    client: Any = botocore.client.BaseClient
+    call, puts = client._make_api_call, itertools.count(1)
+
+    def interrupted(self: Any, operation: str, arguments: Any) -> Any:
+        if operation != "PutObject" or arguments["Bucket"] != INPUT:
+            return call(self, operation, arguments)
+        number = next(puts)
+        if number > 2:
+            raise KeyboardInterrupt
+        answer = call(self, operation, arguments)
+        if number == 2:
+            raise KeyboardInterrupt  # it is there, and the command doesn't know
+        return answer
+
+    monkeypatch.setattr(client, "_make_api_call", interrupted)
+    with pytest.raises(click.Abort):
+        run("submit", "photos", "--prompt", "wood", "--notify", "--yes")
+    monkeypatch.setattr(client, "_make_api_call", call)
+    assert harness.s3.list_objects_v2(Bucket=INPUT)["KeyCount"] == 2
+    let_all_end(harness)
+    assert [event["uploads"] for event in ends] == [2]
+
+
+def test_a_batch_whose_uploads_ended_before_the_rest_was_taken_out_is_told(
+    harness: Harness, deployment: Deployment, photo: bytes, ends: list[dict[str, Any]]
+) -> None:
+    batch = Batch(harness, "a.jpg", "never.jpg")
+    job = batch.upload("a.jpg", photo, prompt="wood")
+    assert ends == []
+    assert deployment.batches.withdraw(f"{BATCH}.0", ["never.jpg"])
+    deployment.queues.retry(job, 0)
+    harness.drain()
+    assert [event["uploads"] for event in ends] == [1]
+
+
+def test_an_event_that_was_not_taken_is_tried_again(
+    harness: Harness, photo: bytes, ends: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: Any = harness.services.events
+    real, left = events._client.put_events, [2]
+
+    def refusing(**arguments: Any) -> Any:
+        if "Batch" in arguments["Entries"][0]["DetailType"] and left[0]:
+            left[0] -= 1
+            if left[0]:
+                return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "PutEvents")
+        return real(**arguments)
+
+    monkeypatch.setattr(events._client, "put_events", refusing)
+    job = Batch(harness, "a.jpg").upload("a.jpg", photo, prompt="wood")
+    record = harness.record(job)
+    assert record
+    assert (record.state, ends) == (State.DONE, [])
+    harness.drain()
+    assert [event["uploads"] for event in ends] == [1]
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("deliver", [by_trigger, by_retry])
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "rejected"])
+def test_ended_at_every_effect_a_batch_is_told_at_least_once_never_early_and_with_the_right_sums(
+    environment: pytest.MonkeyPatch,
+    harness: Harness,
+    photo: bytes,
+    effects: Effects,
+    deliver: Deliver,
+    fails: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Row 110. The last upload of three, which is alone in its shard, has its worker killed."""
+    effects.watch(harness, environment)
+    published: list[dict[str, Any]] = []
+    events: Any = harness.services.events
+    real = events._client.put_events
+
+    def publish(**arguments: Any) -> Any:
+        published.append(json.loads(arguments["Entries"][0]["Detail"]))
+        return real(**arguments)
+
+    monkeypatch.setattr(events._client, "put_events", publish)
+    numbers = itertools.count()
+
+    def attempt(kill_before: int, kill_after: int) -> list[str]:
+        batch_id = f"{next(numbers):016x}"
+        keys = [f"{batch_id}/{number}.jpg" for number in range(3)]
+        harness.services.batches.create(batch_id, keys, None)
+        jobs = [harness.put(key, photo, prompt=key, batch=shard_name(batch_id, at)) for at, key in enumerate(keys)]
+        harness.notify(*jobs[:2])
+        published.clear()
+        if fails:
+            harness.gateway.faults([{"kind": "status", "status": 400}])
+        effects.kill_before, effects.kill_after = kill_before, kill_after
+        effects.names.clear()
+        deliver(harness, s3_event(jobs[2]))
+        seen = list(effects.names)
+        harness.restart()
+        effects.kill_before = effects.kill_after = -1
+        harness.drain(seconds=4 * 3600)
+        told = [event for event in published if event.get("batch_id") == batch_id]
+        at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
+        records = harness.services.ledger.known([job.id for job in jobs]).values()
+        assert 1 <= len(told) <= 2, at
+        for event in told:
+            assert event["uploads"] == 3, at
+            assert event["images"] == sum(record.bought_images for record in records), at
+            assert Decimal(str(event["cost_usd"])) == sum(record.cost for record in records), at
+            for state in (State.DONE, State.REJECTED):
+                assert event["states"][state] == [record.state for record in records].count(state), at
+        assert harness.waiting() == [], at
+        return seen
+
+    names = attempt(-1, -1)
+    assert names.count("PutEvents") == 2
+    for index in range(len(names)):
+        attempt(index, -1)
+        attempt(-1, index)
+
+
+class Stepped:
+    """A DynamoDB client for one worker, which makes one request at a time, when it is told to."""
+
+    def __init__(self, client: Any, work: Callable[[Any], None]) -> None:
+        self._client, self._go, self._waits = client, threading.Semaphore(0), threading.Semaphore(0)
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+        self._waits.acquire(timeout=10)
+
+    def __getattr__(self, name: str) -> Any:
+        def request(**arguments: Any) -> Any:
+            self._waits.release()
+            assert self._go.acquire(timeout=10)
+            return getattr(self._client, name)(**arguments)
+
+        return request
+
+    def step(self) -> bool:
+        """Let one request through; whether there is another."""
+        if not self._ended:
+            self._go.release()
+            assert self._waits.acquire(timeout=10)
+        return not self._ended
+
+    def _run(self, work: Callable[[Any], None]) -> None:
+        try:
+            work(self)
+        finally:
+            self._ended = True
+            self._waits.release()
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("last", [("a", "b"), ("a", "c")], ids=["of one shard", "of two shards"])
+def test_the_last_two_uploads_may_end_at_the_same_time(harness: Harness, photo: bytes, last: tuple[str, str]) -> None:
+    """Row 111. Whatever the order of the requests, the batch is told, with all of it in the sums."""
+    keys = ["a", "b", "c"]
+    records = {key: harness.record(harness.upload(key, photo, prompt=key)) for key in keys}
+
+    def end(client: Any, batch_id: str, key: str, told: list[FinishedBatch]) -> None:
+        record = records[key]
+        assert record
+        mine = Batches(client, TABLE, harness.services.clock)
+        batch = mine.ended(replace(record, batch=shard_name(batch_id, keys.index(key))))
+        if batch:
+            told.append(batch)
+            mine.mark_told(batch.id)
+
+    for number, order in enumerate(set(itertools.permutations((0, 0, 0, 1, 1, 1)))):
+        told: list[FinishedBatch] = []
+        batch_id = f"{number:016x}"
+        harness.services.batches.create(batch_id, keys, None)
+        [before] = set(keys) - set(last)
+        end(harness.dynamodb, batch_id, before, told)
+        assert told == []
+        workers = [Stepped(harness.dynamodb, partial(end, batch_id=batch_id, key=key, told=told)) for key in last]
+        for turn in order:
+            workers[turn].step()
+        for worker in workers:
+            while worker.step():
+                pass
+        assert len(told) in (1, 2), order
+        for batch in told:
+            assert (batch.states["DONE"], batch.cost_usd) == (3, Decimal("0.09")), order
