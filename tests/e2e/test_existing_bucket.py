@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from backdrop.job import Job
+from tests.aws_events import eventbridge_event
 from tests.e2e.deployed import Deployed, Mailbox, another
-from tests.integration.harness import eventbridge_event
 from tools.local_stack import until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "headphones.jpg").read_bytes()

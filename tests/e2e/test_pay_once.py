@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from backdrop.job import Job
+from tests.aws_events import s3_event
 from tests.e2e.deployed import Deployed
-from tests.integration.harness import s3_event
 from tools.local_stack import LocalStack, until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes()

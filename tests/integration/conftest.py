@@ -25,7 +25,9 @@ from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext
 from tests.integration import in_process
-from tests.integration.harness import INPUT, KEY_PARAMETER, OUTPUT, TABLE, Harness, MovedClock
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
+from tests.integration.stack import INPUT, KEY_PARAMETER, OUTPUT, TABLE
 from tools.stand_in_gateway.server import GatewayControl, running_gateway
 
 Run = Callable[..., Any]

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import picture
-from tests.integration.harness import TABLE, Harness, Killed
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import TABLE
 from tests.integration.test_results import fail_put
 
 PNG = picture("PNG")

@@ -21,7 +21,7 @@ def test_row_90_a_setting_that_cannot_be_used_makes_no_call_and_uploads_wait(
     environment.setenv(name, value)
     job = harness.put("red.jpg", photo, prompt="wood")
     with pytest.raises(NotConfigured, match=name):
-        harness.invoke(harness.trigger_function, harness.event(job))
+        harness.invoke(harness.trigger_function, harness.functions.event(job))
     harness.notify(job)
     assert len(harness.waiting()) == 1
     assert harness.gateway.calls() == []

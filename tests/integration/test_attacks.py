@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.harness import INPUT, Harness, Killed, eventbridge_event
+from tests.aws_events import eventbridge_event
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import INPUT
 from tests.integration.test_interleavings import until_midnight
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.test_results import fail_put
@@ -175,7 +178,7 @@ def test_a_multipart_upload_that_began_before_a_put_and_ended_after_it_has_the_l
     harness: Harness, photo: bytes
 ) -> None:
     """In a bucket without versions; S3 dates it by its beginning."""
-    harness.event = eventbridge_event
+    harness.functions.event = eventbridge_event
     harness.s3.delete_bucket(Bucket=INPUT)
     harness.s3.create_bucket(Bucket=INPUT)
     began = harness.now()

@@ -25,8 +25,11 @@ from backdrop_cli.follow import fetch
 from backdrop_cli.forecast import offer
 from backdrop_cli.options import CliContext
 from backdrop_cli.submission import Submitted, free_keys, with_records
+from tests.aws_events import s3_event
 from tests.integration.conftest import Run
-from tests.integration.harness import INPUT, OUTPUT, Harness, MovedClock, s3_event
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
+from tests.integration.stack import INPUT, OUTPUT
 
 
 def versions(harness: Harness) -> list[str]:

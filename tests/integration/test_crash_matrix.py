@@ -15,7 +15,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from backdrop import http_client
-from tests.integration.harness import Harness, Killed, envelope, s3_event
+from tests.aws_events import envelope, s3_event
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
 
 
 @dataclass
@@ -45,16 +47,19 @@ class Effects:
 
     def watch(self, harness: Harness, patch: pytest.MonkeyPatch) -> None:
         """Count what the harness's invocations do, and nothing else."""
-        invoke = harness.invoke
 
-        def watched(*arguments: Any) -> Any:
-            self.on = True
-            try:
-                return invoke(*arguments)
-            finally:
-                self.on = False
+        def watched(handler: Callable[..., Any]) -> Callable[..., Any]:
+            def handle(*arguments: Any) -> Any:
+                self.on = True
+                try:
+                    return handler(*arguments)
+                finally:
+                    self.on = False
 
-        patch.setattr(harness, "invoke", watched)
+            return handle
+
+        for function in (harness.trigger_function, harness.retry_function, harness.reconcile_function):
+            patch.setattr(function, "lambda_handler", watched(function.lambda_handler))
 
     def _end(self, network_error: type[httpx.TransportError]) -> BaseException:
         if not self.raises:

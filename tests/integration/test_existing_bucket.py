@@ -9,7 +9,10 @@ from botocore.exceptions import ClientError
 from backdrop.errors import NotConfigured
 from backdrop.job import Job
 from backdrop.states import State
-from tests.integration.harness import INPUT, OUTPUT, Harness, Killed, envelope, eventbridge_event
+from tests.aws_events import envelope, eventbridge_event
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import INPUT, OUTPUT
 from tests.integration.test_reconcile import run as reconcile
 
 LATER = 5.0  # seconds
@@ -18,7 +21,7 @@ LATER = 5.0  # seconds
 @pytest.fixture(params=["never versioned", "versions suspended"])
 def harness(harness: Harness, request: pytest.FixtureRequest) -> Iterator[Harness]:
     """With an input bucket that keeps no versions; where they are suspended, S3 calls each "null"."""
-    harness.event = eventbridge_event
+    harness.functions.event = eventbridge_event
     if request.param == "versions suspended":
         harness.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Suspended"})
         events = harness.services.storage._client.meta.events

@@ -7,7 +7,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.job import Job
-from tests.integration.harness import INPUT, Harness, s3_event
+from tests.aws_events import s3_event
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT
 
 
 def the_dead_letter(harness: Harness) -> Any:

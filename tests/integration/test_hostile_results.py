@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.harness import ROOT, Harness, s3_event
+from tests.aws_events import s3_event
+from tests.integration.harness import Harness
 
+ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x3cIDAT" + b"pixels" * 10 + bytes(4) + b"\0\0\0\0IEND\xae\x42\x60\x82"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://%s/"/></svg>'
 PAGE = b'<!doctype html><meta http-equiv="refresh" content="0; url=http://%s/"><title>1.png</title>'

@@ -14,7 +14,11 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from backdrop.errors import DailyLimitReached, NoSlotFree, Paused, ResultUnreachable, ResultUnusable
 from backdrop.job import Job
 from backdrop.rate_limiter import RateLimiter
-from tests.integration.harness import INPUT, ROOT, TABLE, Harness, Killed, MovedClock, envelope, s3_event
+from tests.aws_events import envelope, s3_event, sample
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import INPUT, TABLE
 from tests.integration.test_pay_once import LedgerFault
 
 
@@ -384,7 +388,7 @@ def test_a_message_near_the_end_of_its_life_is_renewed(
         harness.gateway.faults([{"kind": "status", "status": 402, "times": 0}])
     else:
         monkeypatch.setattr(harness.services.storage, "inspect", None)
-    message = json.loads((ROOT / "events" / "retry_message.json").read_text())["Records"][0]
+    message = sample("retry_message")["Records"][0]
     message["body"] = json.dumps({"job": harness.put("a.jpg", photo, prompt="wood").as_dict()})
     message["attributes"] |= {"SentTimestamp": str(int(harness.now() * 1000)), **attributes}
 

@@ -17,7 +17,9 @@ from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext
 from tests.integration.conftest import Run, picture
-from tests.integration.harness import INPUT, Harness, MovedClock
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
+from tests.integration.stack import INPUT
 from tests.pictures import heic, turned
 
 

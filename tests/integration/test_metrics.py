@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.harness import Harness, Killed, s3_event
+from tests.aws_events import s3_event
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
 from tests.integration.test_pay_once import LedgerFault
 from tests.integration.test_reconcile import run as reconcile
 

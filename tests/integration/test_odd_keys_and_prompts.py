@@ -12,8 +12,11 @@ from botocore.exceptions import ClientError
 
 from backdrop.job import Job
 from backdrop.prompts import REMEMBERED_SECONDS
+from tests.aws_events import envelope, eventbridge_event
 from tests.integration.conftest import Run
-from tests.integration.harness import INPUT, Harness, Killed, envelope, eventbridge_event
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import INPUT
 from tests.integration.test_reconcile import run as reconcile
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
@@ -28,7 +31,7 @@ def prompts(harness: Harness) -> list[str]:
 
 def unversioned(harness: Harness) -> None:
     """The input bucket keeps no versions, so its events come by EventBridge and name none."""
-    harness.event = eventbridge_event
+    harness.functions.event = eventbridge_event
     harness.s3.delete_bucket(Bucket=INPUT)
     harness.s3.create_bucket(Bucket=INPUT)
 
@@ -266,7 +269,7 @@ def test_row_67_the_plain_key_wins_and_costs_no_further_look(
     """second opinion: LocalStack percent-encodes keys. AWS doesn't, and these are keys like others there."""
     if not has_versions:
         unversioned(harness)
-    harness.event = eventbridge_event
+    harness.functions.event = eventbridge_event
     other = harness.put("100%.jpg", photo, prompt="snow")
     job = harness.upload("100%25.jpg", photo, prompt="wood")
 

@@ -11,7 +11,10 @@ from botocore.exceptions import ClientError
 
 from backdrop import bootstrap
 from backdrop.clock import Clock
-from tests.integration.harness import INPUT, Harness, Killed, s3_event
+from tests.aws_events import s3_event
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import INPUT
 
 AT_REST: list[Any] = []
 

@@ -15,7 +15,9 @@ from backdrop_cli import preparing
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext
-from tests.integration.harness import INPUT, OUTPUT, Harness, MovedClock
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
+from tests.integration.stack import INPUT, OUTPUT
 from tests.pictures import bomb, encoded, grey16, heic, mug, opened, turned
 
 Run = Callable[..., tuple[Any, str]]

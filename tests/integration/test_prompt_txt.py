@@ -7,7 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.prompts import REMEMBERED_SECONDS
-from tests.integration.harness import Harness, eventbridge_event
+from tests.aws_events import eventbridge_event
+from tests.integration.harness import Harness
 from tests.integration.test_reconcile import run as reconcile
 
 

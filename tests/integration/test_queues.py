@@ -8,12 +8,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.job import Job
-from tests.integration.harness import INPUT, ROOT, Harness, Killed, envelope, s3_event
+from tests.aws_events import envelope, s3_event, sample
+from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import INPUT
 
 
 def batch(*bodies: str) -> dict[str, Any]:
     """An SQS event with one record a body, in the shape of events/retry_message.json."""
-    record = json.loads((ROOT / "events" / "retry_message.json").read_text())["Records"][0]
+    record = sample("retry_message")["Records"][0]
     record["attributes"]["SentTimestamp"] = str(int(time.time() * 1000))  # one that is days old would be renewed
     return {
         "Records": [

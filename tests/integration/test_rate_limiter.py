@@ -7,7 +7,9 @@ import pytest
 
 from backdrop.errors import NoSlotFree, Paused
 from backdrop.rate_limiter import RateLimiter
-from tests.integration.harness import TABLE, Harness, MovedClock
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
+from tests.integration.stack import TABLE
 
 
 def limiter_at(harness: Harness, rpm: int = 60, daily_limit: int = 0) -> RateLimiter:

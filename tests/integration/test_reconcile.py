@@ -1,6 +1,5 @@
 """Uploads whose notification or message was lost are found and bought once."""
 
-import json
 import math
 from typing import Any
 
@@ -9,9 +8,11 @@ import pytest
 from backdrop.ledger import Listing
 from backdrop.reconcile import pages_of_a_run
 from backdrop.upload import STUCK_SECONDS
-from tests.integration.harness import INPUT, ROOT, Harness
+from tests.aws_events import sample
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT
 
-SCHEDULE = json.loads((ROOT / "events" / "schedule.json").read_text())
+SCHEDULE = sample("schedule")
 
 
 def run(harness: Harness) -> Any:

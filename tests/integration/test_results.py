@@ -9,7 +9,10 @@ from botocore.exceptions import ClientError
 from backdrop import results
 from backdrop.errors import ResultUnreachable
 from backdrop.services import Services
-from tests.integration.harness import INPUT, OUTPUT, Harness, Killed, MovedClock
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
+from tests.integration.simulated_lambda import Killed
+from tests.integration.stack import INPUT, OUTPUT
 
 
 @pytest.mark.parametrize(

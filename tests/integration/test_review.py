@@ -21,7 +21,8 @@ from backdrop.job import Job
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.review.serving import server
 from tests.integration.conftest import Run
-from tests.integration.harness import INPUT, OUTPUT, Harness
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT, OUTPUT
 from tests.pictures import encoded, mug
 from tools.local_stack import until
 

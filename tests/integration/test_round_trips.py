@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from backdrop import bootstrap
-from tests.integration.harness import Harness, s3_event
+from tests.aws_events import s3_event
+from tests.integration.harness import Harness
 
 OF_A_WARM_WORKER = {
     "s3 GetObject": 1,  # the first bytes, with the metadata

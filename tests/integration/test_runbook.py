@@ -14,7 +14,8 @@ from backdrop.settings import Settings
 from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext
-from tests.integration.harness import Harness, MovedClock
+from tests.integration.harness import Harness
+from tests.integration.moved_clock import MovedClock
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
 KEY = "shoes/red.jpg"

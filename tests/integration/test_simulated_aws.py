@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -20,7 +21,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.integration.harness import ROOT
 from tools.simulation.connection import Result
 from tools.simulation.drawing import draw
 from tools.simulation.play import Play
@@ -29,6 +29,7 @@ from tools.simulation.simulated_s3 import Bucket, SimulatedS3
 from tools.simulation.simulated_table import SimulatedTable
 from tools.simulation.simulated_time import SimulatedTime
 
+ROOT = Path(__file__).parents[2]
 DYNALITE = "dynalite@4.0.0"
 SEEDS = range(40, 44)
 Asked = tuple[str, dict[str, Any], Any]

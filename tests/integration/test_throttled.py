@@ -13,9 +13,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import MockRawResponse
 
+from tests.aws_events import s3_event
 from tests.integration.aws_faults import about, refusing
 from tests.integration.conftest import SharedSession
-from tests.integration.harness import Harness, s3_event
+from tests.integration.harness import Harness
 from tests.integration.test_reconcile import run as reconcile
 
 THROTTLES = [

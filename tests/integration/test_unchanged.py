@@ -10,7 +10,8 @@ import pytest
 
 from backdrop.job import Job
 from tests.integration.conftest import Run
-from tests.integration.harness import INPUT, OUTPUT, Harness
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT, OUTPUT
 from tests.integration.test_reconcile import run as reconcile
 
 RED = "photos/red.jpg"

@@ -10,7 +10,8 @@ import pytest
 
 from backdrop.job import Job
 from tests.integration.aws_faults import about, refusing
-from tests.integration.harness import INPUT, Harness
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT
 
 FIVE_MINUTES = 300.0
 

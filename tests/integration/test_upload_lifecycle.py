@@ -11,7 +11,9 @@ from urllib.parse import unquote
 import pytest
 
 from backdrop.job import Job
-from tests.integration.harness import INPUT, OUTPUT, ROOT, Harness
+from tests.aws_events import sample
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT, OUTPUT
 
 PictureOf = Callable[[str], bytes]
 
@@ -35,7 +37,7 @@ def test_an_upload_comes_back_with_the_background_asked_for(harness: Harness, ph
 
 
 def test_the_sample_event_is_processed_as_sam_local_invoke_does_it(harness: Harness, photo: bytes) -> None:
-    event = json.loads((ROOT / "events" / "s3_object_created.json").read_text())
+    event = sample("s3_object_created")
     harness.put("samples/mug.jpg", photo, prompt="marble")
 
     answer = harness.invoke(harness.trigger_function, event)

@@ -11,7 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backdrop.job import Job
-from tests.integration.harness import INPUT, OUTPUT, Harness, eventbridge_event
+from tests.aws_events import eventbridge_event
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT, OUTPUT
 
 BEFORE_SECONDS = 60.0  # how much earlier a multipart upload was begun than completed
 KEY = "a.jpg"
@@ -21,7 +23,7 @@ KEY = "a.jpg"
 def harness(harness: Harness, request: pytest.FixtureRequest) -> Harness:
     """With an input bucket that keeps versions, and with one that doesn't."""
     if request.param == "no versions":
-        harness.event = eventbridge_event
+        harness.functions.event = eventbridge_event
         harness.s3.delete_bucket(Bucket=INPUT)
         harness.s3.create_bucket(Bucket=INPUT)
     return harness
