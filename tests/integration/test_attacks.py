@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.aws_events import eventbridge_event
+from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import INPUT
-from tests.integration.test_interleavings import until_midnight
 from tests.integration.test_reconcile import run as reconcile
 from tests.integration.test_results import fail_put
 

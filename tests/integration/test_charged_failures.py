@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.day_and_pace import pace_item, until_midnight
 from tests.integration.harness import Harness
-from tests.integration.test_interleavings import pace_item, until_midnight
 
 HTML = "<html><head><title>504 Gateway Time-out</title></head></html>"
 

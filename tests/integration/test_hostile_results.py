@@ -5,45 +5,27 @@ link's check is left. `private` plays whom nobody may be led to; no packet leave
 """
 
 import gzip
-import json
-import os
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.aws_events import s3_event
 from tests.integration.harness import Harness
+from tests.integration.result_faults import (
+    CAP,
+    MEGABYTE,
+    PNG,
+    PRIVATE,
+    Fault,
+    answer,
+    assert_fetched_at_last,
+    raw,
+    script,
+)
 
-ROOT = Path(__file__).parents[2]
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x3cIDAT" + b"pixels" * 10 + bytes(4) + b"\0\0\0\0IEND\xae\x42\x60\x82"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://%s/"/></svg>'
 PAGE = b'<!doctype html><meta http-equiv="refresh" content="0; url=http://%s/"><title>1.png</title>'
-PRIVATE = "PRIVATE"
-"""In a fault: the host and port of `private`."""
-MEGABYTE = 1_000_000
-CAP = 32 * 2**20
-HURRY_SECONDS = 0.3
-
-Fault = dict[str, Any]
-
-
-def answer(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> Fault:
-    """These very bytes, labelled as a PNG unless `headers` say something else."""
-    label = () if any(header.startswith("Content-Type") for header in headers) else ("Content-Type: image/png",)
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *label, *headers]
-    return raw("\r\n".join(lines) + "\r\n\r\n" + body.decode("latin-1"))
-
-
-def raw(text: str, more: str = "", count: int = 0, interval: float = 0.0) -> Fault:
-    return {"kind": "raw", "text": text, "more": more, "count": count, "interval": interval}
 
 
 def redirect(status: int, target: str) -> Fault:
@@ -85,12 +67,6 @@ def untouched(private: tuple[str, list[str]]) -> Iterator[str]:
     assert requests == []
 
 
-def script(harness: Harness, fault: Fault, private: str = "", times: int = 0) -> None:
-    """Let it happen to the next fetches, all of them when `times` is 0."""
-    texts = {name: value.replace(PRIVATE, private) for name, value in fault.items() if isinstance(value, str)}
-    harness.gateway.faults([{"where": "media", "times": times, **fault, **texts}])
-
-
 def assert_dead_letter(harness: Harness, code: str = "result_unavailable") -> None:
     """One dead letter for one upload that was paid once, and nothing else of it anywhere."""
     [dead_letter] = harness.dead_letters()
@@ -98,9 +74,6 @@ def assert_dead_letter(harness: Harness, code: str = "result_unavailable") -> No
     assert harness.outputs() == {}
     assert harness.waiting() == []
     assert len(harness.gateway.calls()) == harness.charged() == 1
-
-
-# What must not be stored
 
 
 @pytest.mark.parametrize(
@@ -203,86 +176,6 @@ def test_rows_43_44_inline_images_pass_the_same_guard(harness: Harness, photo: b
     assert_dead_letter(harness)
 
 
-# What may work later
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(raw("SSH-2.0-OpenSSH_9.9\r\n"), id="no HTTP"),
-        pytest.param(answer(PNG, length=len(PNG) + 1), id="Content-Length that promises more"),
-        pytest.param(answer(PNG, "Content-Length: 7"), id="two lengths"),
-        pytest.param(answer(PNG, "Transfer-Encoding: gzip"), id="unknown transfer encoding"),
-        pytest.param(
-            raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n\x89PNG\r\n\x1a\n\r\n"), id="no last chunk"
-        ),
-        pytest.param(
-            raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-More: 1\r\n" * 1000, 1000),
-            id="endless trailers",
-        ),
-        pytest.param(raw("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n" * 1000, 1000), id="endless headers"),
-        pytest.param(answer(PNG, status="206 Partial Content"), id="part"),
-        pytest.param(answer(PNG[:-1]), id="a byte short"),
-        pytest.param(answer(PNG[:8]), id="signature only"),
-        pytest.param(answer(PNG, length=len(PNG) // 2), id="Content-Length of a half"),
-    ],
-)
-def test_rows_43_45_a_result_that_breaks_is_fetched_later(harness: Harness, photo: bytes, fault: Fault) -> None:
-    script(harness, fault, times=2)
-
-    harness.upload("a.jpg", photo, prompt="wood")
-    harness.drain()
-
-    assert_fetched_at_last(harness)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(raw("HTTP/1.1 200 OK\r\n", "X-Slow: 1\r\n", 100, 0.05), id="headers"),
-        pytest.param(
-            raw(f"HTTP/1.1 200 OK\r\nContent-Length: {len(PNG) + 100}\r\n\r\n{PNG.decode('latin-1')}", "x", 100, 0.05),
-            id="body",
-        ),
-        pytest.param(raw("", "HTTP/1.1 103 Early Hints\r\n\r\n" * 1000, 1000), id="endless preludes"),
-    ],
-)
-def test_rows_31_43_a_result_that_drips_is_given_up_at_the_deadline_and_fetched_later(
-    harness: Harness, photo: bytes, fault: Fault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script(harness, fault, times=2)
-    fetch = harness.services.results.fetch
-    took: list[float] = []
-
-    def hurried(link: str, seconds: float) -> bytes:
-        if len(took) == 2:
-            return fetch(link, seconds)
-        started = time.monotonic()
-        try:
-            return fetch(link, HURRY_SECONDS)
-        finally:
-            took.append(time.monotonic() - started)
-
-    monkeypatch.setattr(harness.services.results, "fetch", hurried)
-
-    harness.upload("a.jpg", photo, prompt="wood")
-    harness.drain()
-
-    assert_fetched_at_last(harness)
-    assert max(took) < 3.0, "left alone it takes 5"
-
-
-def assert_fetched_at_last(harness: Harness) -> None:
-    """Stored after two tries that failed, and paid once."""
-    assert list(harness.outputs()) == ["a.jpg.png"]
-    assert len(harness.gateway.fetches()) == 3
-    assert harness.dead_letters() == harness.waiting() == []
-    assert len(harness.gateway.calls()) == harness.charged() == 1
-
-
-# What is an image, whatever is said about it
-
-
 @pytest.mark.parametrize(
     ("fault", "stored"),
     [
@@ -300,9 +193,6 @@ def test_row_44_the_bytes_decide_what_a_result_is(harness: Harness, photo: bytes
     [(key, output)] = harness.outputs().items()
     assert (key, output["ContentType"], output["Body"]) == ("a.jpg.png", "image/png", stored)
     assert "ContentEncoding" not in output
-
-
-# What is sent
 
 
 def test_row_42_neither_key_nor_cookie_comes_along_with_a_fetch(harness: Harness, photo: bytes) -> None:
@@ -325,84 +215,3 @@ def test_row_42_a_gateway_call_is_not_redirected(harness: Harness, photo: bytes,
 
     assert list(harness.outputs()) == ["a.jpg.png"]
     assert harness.charged() == 1
-
-
-# What it takes in memory
-
-CHILD = """
-import json, runpy, sys
-from types import SimpleNamespace
-
-def memory(name):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(name))
-
-context = SimpleNamespace(
-    aws_request_id="1", function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:aws:lambda:::function:f",
-    get_remaining_time_in_millis=lambda: 150_000,
-)
-handle = runpy.run_path("functions/replace_background/app.py")["lambda_handler"]
-resting = None
-for line in sys.stdin:
-    handle(json.loads(line), context)
-    resting = resting or memory("VmRSS:")
-    print("grown by", memory("VmHWM:") - resting, flush=True)
-"""
-"""A worker: handles an event a line, and says how far its memory has grown at most since the first was handled.
-
-Not by getrusage: a child begins with its parent's peak.
-"""
-
-
-@contextmanager
-def worker() -> Iterator[Callable[[dict[str, Any]], int]]:
-    """A worker in a process of its own, as a function from an event to bytes."""
-    path = os.pathsep.join(str(ROOT / folder) for folder in (".", "layers/backdrop/python"))
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        ask, answers = process.stdin, process.stdout
-
-        def grown_by(event: dict[str, Any]) -> int:
-            print(json.dumps(event), file=ask, flush=True)
-            return next(int(line.split()[-1]) for line in answers if line.startswith("grown by"))
-
-        yield grown_by
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_row_43_memory_is_bounded_whatever_comes(harness: Harness, photo: bytes) -> None:
-    head = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
-
-    def webp(size: int) -> str:
-        return (b"RIFF%bWEBPVP8 %b" % ((size - 8).to_bytes(4, "little"), (size - 20).to_bytes(4, "little"))).decode(
-            "latin-1"
-        )
-
-    with worker() as grown_by:
-
-        def growth(key: str, fault: Fault | None, where: str = "media") -> float:
-            harness.gateway.faults([{"where": where, "times": 0, **fault}] if fault else [])
-            return grown_by(s3_event(harness.put(key, photo, prompt="wood"))) / CAP
-
-        growth("first.jpg", None)
-        assert growth("endless.jpg", {"kind": "endless"}) < 2
-        assert growth("bomb.jpg", {"kind": "gzip_bomb", "megabytes": 67}) < 2
-        assert growth("slow.jpg", raw(head % (100 * MEGABYTE) + webp(100 * MEGABYTE), "\0" * MEGABYTE, 100, 0.01)) < 2
-        assert set(harness.outputs()) == {"first.jpg.png"}
-        assert len(harness.waiting()) == 3
-        assert growth("largest.jpg", raw(head % CAP + webp(CAP), "\0" * MEGABYTE, 34)) < 3
-        harness.gateway.settings(answer="b64_json")
-        # Its base64 has 43 MiB, which json and base64 copy each.
-        assert growth("inline.jpg", {"kind": "inline", "text": webp(33 * MEGABYTE + 20), "megabytes": 33}, "images") < 6
-
-    assert set(harness.outputs()) == {"first.jpg.png", "largest.jpg.webp", "inline.jpg.webp"}
-    assert len(harness.outputs()["largest.jpg.webp"]["Body"]) == CAP
-    assert harness.charged() == len(harness.gateway.calls()) == 6

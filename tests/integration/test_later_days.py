@@ -10,10 +10,10 @@ from backdrop.later_days import DAY_SECONDS
 from backdrop.rate_limiter import RateLimiter
 from tests.integration.aws_faults import refusing
 from tests.integration.conftest import Run
+from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import TABLE
-from tests.integration.test_interleavings import until_midnight
 
 LOOKED_AT_BY_THEN = 16 * 60  # the trigger's message is seen by RetryFunction after a quarter of an hour at most
 

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 
 from tests.aws_events import s3_event
 from tests.integration.harness import Harness
+from tests.integration.ledger_faults import LedgerFault
 from tests.integration.simulated_lambda import Killed
-from tests.integration.test_pay_once import LedgerFault
 from tests.integration.test_reconcile import run as reconcile
 
 PROMPT = "an unmistakable backdrop"

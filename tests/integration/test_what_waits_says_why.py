@@ -18,9 +18,9 @@ from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import pace_now
 from backdrop_cli.options import CliContext
 from tests.integration.conftest import Run
+from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT, OUTPUT
-from tests.integration.test_interleavings import until_midnight
 from tests.unit.test_operators_view import dashboard
 
 Say = Callable[..., str]

@@ -9,7 +9,7 @@ import pytest
 from backdrop.errors import NotConfigured
 from backdrop.gateway_extras import headers, merged
 from backdrop.settings import Settings
-from tests.unit.test_gateway import IMAGE_LINK, KEY, PNG, PROMPT, a_call, answering, gateway, multipart_of
+from tests.unit.gateway_calls import IMAGE_LINK, KEY, PNG, PROMPT, a_call, answering, gateway, multipart_of
 from tests.unit.test_settings import ENVIRONMENT
 
 EXAMPLE = '{"image_url": null, "images": [{"image_url": "{image}"}], "seed": 7}'

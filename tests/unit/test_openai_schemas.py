@@ -14,7 +14,7 @@ from openai.types.image_generate_params import ImageGenerateParamsBase
 
 from backdrop.request import MAX_IMAGES, MAX_PROMPT_CHARACTERS
 from backdrop.settings import Settings
-from tests.unit.test_gateway import PNG, a_call, answering, gateway, multipart_of
+from tests.unit.gateway_calls import PNG, a_call, answering, gateway, multipart_of
 
 MOST_IMAGES = 10
 LONGEST_PROMPT = 32_000  # characters, of the gpt-image models

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backdrop.settings import Settings
-from tests.unit.test_gateway import LINK, answering, buy
+from tests.unit.gateway_calls import LINK, answering, buy
 
 CONFIGURED = "0.06"  # of two images
 
