@@ -20,8 +20,10 @@ from backdrop.batches import Batches, FinishedBatch, shard_name
 from backdrop.job import Job
 from backdrop.states import State
 from backdrop_cli.deployment import Deployment
+from tests.aws_events import s3_event
 from tests.integration.conftest import Run, picture
-from tests.integration.harness import INPUT, TABLE, Harness, s3_event
+from tests.integration.harness import Harness
+from tests.integration.stack import INPUT, TABLE
 from tests.integration.test_crash_matrix import Deliver, Effects, by_retry, by_trigger, effects
 from tests.pictures import turned
 
