@@ -27,7 +27,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     for job in decoded.jobs:
         try:
             job = identified(job, services)
-            outcome = run(job, services, new_owner(context), ends_at(context, services))
+            outcome = run(job, services, new_owner(context), ends_at(context, services), is_new=True)
         except Exception as error:
             services.queues.retry(job, try_again_in(error, services, 0))
             continue

@@ -19,12 +19,13 @@ OF_A_WARM_WORKER = {
     "s3 GetObject": 1,  # the first bytes, with the metadata
     "s3 ListObjectsV2": 1,  # whether the key's current result was made from the very same
     "s3 PutObject": 1,
-    "dynamodb UpdateItem": 3,  # CLAIMED, slot, PAID
-    "dynamodb PutItem": 2,  # CALLING, DONE
+    "dynamodb UpdateItem": 2,  # slot, PAID
+    "dynamodb PutItem": 2,  # CALLING, which is its claim, and DONE
     "events PutEvents": 1,
     "gateway POST": 1,
     "gateway GET": 1,
 }
+OF_A_MESSAGE = {**OF_A_WARM_WORKER, "dynamodb UpdateItem": 3}  # which is claimed first
 OF_A_NEW_WORKER = {
     **OF_A_WARM_WORKER,
     "dynamodb GetItem": 1,  # the time, and how the pace is
@@ -97,21 +98,43 @@ def test_a_worker_starts_though_nothing_answers(harness: Harness, environment: p
         assert time.monotonic() - started < 2
 
 
-def test_a_message_makes_no_more_round_trips_than_an_event(harness: Harness, photo: bytes, trips: Counter[str]) -> None:
+def test_a_message_makes_one_round_trip_more_than_an_event(harness: Harness, photo: bytes, trips: Counter[str]) -> None:
     """Lambda receives and deletes it."""
     harness.upload("first of the day.jpg", photo, prompt="a beach")
     record = {"messageId": "1", "receiptHandle": "1", "attributes": {}}
     record["body"] = json.dumps({"job": harness.put("second.jpg", photo, prompt="a beach").as_dict()})
     trips.clear()
     assert harness.invoke(harness.retry_function, {"Records": [record]}) == {"batchItemFailures": []}
-    assert dict(trips) == OF_A_WARM_WORKER
+    assert dict(trips) == OF_A_MESSAGE
 
 
-def test_a_duplicate_event_makes_one_round_trip(harness: Harness, photo: bytes, trips: Counter[str]) -> None:
+def test_an_upload_that_has_to_wait_is_written_once(harness: Harness, photo: bytes, trips: Counter[str]) -> None:
+    harness.upload("first of the day.jpg", photo, prompt="a beach")
+    harness.services.rate_limiter.back_off(60)
+    event = s3_event(harness.put("second.jpg", photo, prompt="a beach"))
+    trips.clear()
+    assert harness.invoke(harness.trigger_function, event)["uploads"][0]["state"] == "WAITING"
+    assert dict(trips) == {
+        "s3 GetObject": 1,
+        "s3 ListObjectsV2": 1,
+        "dynamodb UpdateItem": 1,  # its place in the queue
+        "dynamodb PutItem": 1,
+        "sqs SendMessage": 1,
+    }
+
+
+def test_a_duplicate_event_makes_few_round_trips(harness: Harness, photo: bytes, trips: Counter[str]) -> None:
+    """It is taken for a new upload until the ledger says that it is none."""
     job = harness.upload("shoes.jpg", photo, prompt="a beach")
     trips.clear()
     harness.notify(job)
-    assert dict(trips) == {"dynamodb UpdateItem": 1}
+    assert dict(trips) == {
+        "s3 GetObject": 2,  # the second after its current result was found
+        "s3 ListObjectsV2": 1,
+        "s3 HeadObject": 1,  # of that result
+        "dynamodb PutItem": 1,  # refused
+        "dynamodb UpdateItem": 1,  # the claim, refused, too
+    }
 
 
 def test_a_prompt_txt_is_read_once_for_the_photos_of_its_folder(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tools.simulation.stack import Stack
 
 NEXT_STATES = {
-    "": {"CLAIMED"},
+    "": {"CLAIMED", "CALLING", "REJECTED", "SUPERSEDED", "UNCHANGED"},  # the first write is the claim
     "CLAIMED": {"CLAIMED", "CALLING", "REJECTED", "SUPERSEDED", "UNCHANGED"},
     "CALLING": {"CALLING", "CLAIMED", "UNKNOWN", "PAID", "REJECTED"},
     "UNKNOWN": {"UNKNOWN", "CLAIMED", "CALLING", "PAID", "REJECTED", "SUPERSEDED"},

@@ -5,7 +5,8 @@
     │   ├── NoSlotFree            no slot is free: the upload's place in the queue
     │   ├── Paused          the account or the gateway is at fault, and all calls wait
     │   ├── DailyLimitReached
-    │   └── Throttled       AWS asks for fewer requests
+    │   ├── Throttled       AWS asks for fewer requests
+    │   └── Seen            taken for new, and the ledger knows it: claim it
     ├── PermanentFailure            this upload can't succeed by itself: dead-letter it with the reason
     │   └── Unreadable      S3 will not give an object to the functions
     ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
@@ -74,6 +75,10 @@ class Throttled(Postponed):
     """AWS asks for fewer requests."""
 
     reason = "throttled"
+
+
+class Seen(Postponed):
+    """The upload was taken for new, and the ledger knows it."""
 
 
 @dataclass(frozen=True)

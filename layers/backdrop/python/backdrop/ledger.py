@@ -1,7 +1,7 @@
 """The ledger: one item an upload, what was done for it and what it cost; `states` says what the states are.
 
-Every write after the claim is a conditional put: it is refused when another worker has taken the upload over or moved
-it on.
+Every write is conditional: it is refused when another worker has taken the upload over or moved it on. The first one
+of an upload that is taken for new is its claim: it is refused when the ledger knows the upload.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.call import Purchase
 from backdrop.clock import Clock
-from backdrop.errors import Postponed, Throttled
+from backdrop.errors import Postponed, Seen, Throttled
 from backdrop.job import Job
 from backdrop.ledger_items import attributes, item_of, record_of, refused_item
 from backdrop.states import State
@@ -26,6 +26,7 @@ LEASE_MARGIN_SECONDS = 5.0  # `Date` headers have whole seconds, see clock
 DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
 KEEP_ANSWER_DAYS = 7
+_NEVER = 0.0  # when a record was written that is not in the ledger yet
 _BATCH = 100  # keys of one BatchGetItem
 _BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
 _CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
@@ -61,6 +62,24 @@ class Ledger:
         self._client = client
         self._table = table
         self._clock = clock
+
+    def unseen(self, job: Job, owner: str, lease_seconds: float) -> Record:
+        """The record of an upload that is taken for new, not written yet; its first write is its claim."""
+        now = self._clock.now()
+        return Record(
+            id=job.id,
+            bucket=job.bucket,
+            key=job.key,
+            version_id=job.version_id,
+            etag=job.etag,
+            state=State.CLAIMED,
+            owner=owner,
+            lease_until=now + lease_seconds + LEASE_MARGIN_SECONDS,
+            created_at=now,
+            updated_at=_NEVER,
+            expires_at=int(now) + KEEP_DAYS * 86400,
+            modified=job.modified,
+        )
 
     def claim(self, job: Job, owner: str, lease_seconds: float) -> Record:
         """Take the upload for `lease_seconds`; a finished one is returned as it is.
@@ -111,7 +130,12 @@ class Ledger:
         return record_of(answer["Attributes"])
 
     def write(self, before: Record, after: Record) -> Record:
-        """Replace `before` by `after`. Raises Postponed when another worker has taken over or moved the upload on."""
+        """Replace `before` by `after`. Raises Postponed when another worker has taken over or moved the upload on.
+
+        For an upload that was taken for new, raises Seen when the ledger knows it.
+        """
+        if before.updated_at == _NEVER:
+            return self._put(after, "attribute_not_exists(id)", {})
         return self._put(
             after,
             "#owner = :owner AND #state = :state",
@@ -287,21 +311,25 @@ class Ledger:
         now = self._clock.now()
         new = replace(record, updated_at=now)
         item = item_of(new)
-        names = {f"#{name}": name for name in ("owner", "state") if f"#{name}" in condition}
+        arguments: dict[str, Any] = {}
+        if values:
+            names = {f"#{name}": name for name in ("owner", "state") if f"#{name}" in condition}
+            arguments = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": attributes(values)}
         try:
             self._client.put_item(
                 TableName=self._table,
                 Item=item,
                 ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=attributes(values),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **arguments,
             )
         except ClientError as error:
             stored = refused_item(error)
             # Equal: the first try was written and its answer got lost on its way. Compared as records, because
             # DynamoDB gives numbers back in another form.
             if not stored or record_of(stored) != record_of(item):
+                if not values:
+                    raise Seen("another worker has this upload, or had it", now) from None
                 raise Postponed(
                     "another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS
                 ) from None

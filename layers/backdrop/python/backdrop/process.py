@@ -1,9 +1,11 @@
 """From a job to stored results: the one path behind every handler.
 
 claim → look at the upload → slot → CALLING → call → PAID → fetch and store → DONE. Whatever interrupts it, the next
-attempt goes on from what the ledger says.
+attempt goes on from what the ledger says. A new upload has no claim of its own: CALLING, or whatever is written first,
+is refused when the ledger knows the upload, and then it is claimed.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from backdrop.call import Purchase
 from backdrop.claimed_upload import ClaimedUpload, FailedForGood, HandedOff, best_effort
 from backdrop.clock import iso_time
 from backdrop.delivery import LINK_LIFE_SECONDS, store
-from backdrop.errors import PermanentFailure, Postponed, Superseded, Unchanged, Unreadable
+from backdrop.errors import PermanentFailure, Postponed, Seen, Superseded, Unchanged, Unreadable
 from backdrop.events_in import Malformed
 from backdrop.job import Job
 from backdrop.log import logger
@@ -43,10 +45,11 @@ def identified(job: Job, services: Services) -> Job:
     return services.storage.resolve(job)
 
 
-def run(job: Job, services: Services, owner: str, ends_at: float) -> Outcome:
+def run(job: Job, services: Services, owner: str, ends_at: float, *, is_new: bool = False) -> Outcome:
     """Process one job as far as it goes now; one that can't succeed is dead-lettered.
 
-    `owner` is unique to this job in this invocation, which is over at `ends_at` (epoch seconds) at the latest.
+    `owner` is unique to this job in this invocation, which is over at `ends_at` (epoch seconds) at the latest. With
+    `is_new` the upload is most likely a new one, and the first write of a new one is its claim.
     Anything unexpected, AWS faults included, is raised: the job then has to be tried again.
     """
     logger.set_correlation_id(job.id)
@@ -56,14 +59,14 @@ def run(job: Job, services: Services, owner: str, ends_at: float) -> Outcome:
     try:
         if not job.is_identified:
             raise Superseded("the object is gone")
-        record = _process(job, services, owner, ends_at)
+        record = _process(job, services, owner, ends_at, is_new)
     except Postponed as wait:
         logger.info("postponed", key=job.key, why=str(wait), seconds=round(wait.due_at - services.clock.now(), 1))
         services.metrics.postponed(wait.reason)
         return Outcome(job, "WAITING", wait.due_at)
     except EncodedKey as other:
         logger.info("there is no such key; going on with it decoded", key=job.key)
-        return run(other.job, services, owner, ends_at)
+        return run(other.job, services, owner, ends_at, is_new=is_new)
     except Superseded as reason:
         logger.info("superseded", key=job.key, why=str(reason))
         return Outcome(job, State.SUPERSEDED)
@@ -113,10 +116,14 @@ def _with_batch(claimed: ClaimedUpload) -> Record:
     return replace(record, batch=shard_of(claimed.services.storage.metadata(claimed.job)))
 
 
-def _process(job: Job, services: Services, owner: str, ends_at: float) -> Record:
+def _process(job: Job, services: Services, owner: str, ends_at: float, is_new: bool) -> Record:
+    lease_seconds = ends_at - services.clock.now()
+    if is_new:
+        with suppress(Seen):  # of a duplicate event
+            return _work_on(ClaimedUpload(job, services, services.ledger.unseen(job, owner, lease_seconds), ends_at))
+        lease_seconds = ends_at - services.clock.now()
     if job.purchase:
         _record_travelled_purchase(job, job.purchase, services)
-    lease_seconds = ends_at - services.clock.now()
     record = services.ledger.claim(job, owner, lease_seconds)
     if record.state is State.REJECTED and job.failed_at is not None and job.failed_at == record.failed_at:
         services.batches.reopened(record)
@@ -126,7 +133,10 @@ def _process(job: Job, services: Services, owner: str, ends_at: float) -> Record
         )
     if record.is_finished:
         return record
-    claimed = ClaimedUpload(job, services, record, ends_at)
+    return _work_on(ClaimedUpload(job, services, record, ends_at))
+
+
+def _work_on(claimed: ClaimedUpload) -> Record:
     try:
         try:
             return _go_on(claimed)
@@ -135,13 +145,13 @@ def _process(job: Job, services: Services, owner: str, ends_at: float) -> Record
             raise
         except Superseded:
             claimed.release(0.0, _with_batch(claimed).superseded())
-            _tell_batch(claimed.record, services)
+            _tell_batch(claimed.record, claimed.services)
             raise
         except Unchanged as unchanged:
             return _unchanged(claimed, unchanged)
         except Unreadable as unreadable:
-            now = services.clock.now()
-            if unreadable.may_pass and now - record.created_at < KEY_PATIENCE_SECONDS:
+            now = claimed.services.clock.now()
+            if unreadable.may_pass and now - claimed.record.created_at < KEY_PATIENCE_SECONDS:
                 raise claimed.postponed(Postponed(str(unreadable), now + KEY_RETRY_SECONDS)) from None
             return claimed.reject(unreadable, _with_batch(claimed))
         except FailedForGood as failed:
