@@ -1,7 +1,7 @@
 """The form in which the ledger table keeps a record."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
@@ -34,8 +34,9 @@ def attributes(values: dict[str, Any]) -> dict[str, Any]:
 
 def item_of(record: Record) -> dict[str, Any]:
     """The item that keeps a record."""
-    values = {_STORED_AS.get(name, name): value for name, value in asdict(record).items()}
+    values = {_STORED_AS.get(name, name): value for name, value in vars(record).items()}
     if record.call:
+        values["call"] = dict(vars(record.call))
         values |= {_BESIDE_CALL[name]: values["call"].pop(name) for name in _BESIDE_CALL}
     return attributes(values)
 

@@ -149,8 +149,8 @@ class Record:
 
     def with_call(self, call: Call, order: Order, now: float) -> "Record":
         """A new call, with an idempotency key that was never used, is about to be sent."""
-        return replace(
-            self._to(State.CALLING),
+        return self._to(
+            State.CALLING,
             call=call,
             idempotency_key=call.idempotency_key,
             idempotency_key_number=self.idempotency_key_number + 1,
@@ -166,8 +166,8 @@ class Record:
 
     def with_replay(self, now: float) -> "Record":
         """The call of unknown outcome is about to be sent again, with its key and body."""
-        return replace(
-            self._to(State.CALLING),
+        return self._to(
+            State.CALLING,
             calls_sent=self.calls_sent + 1,
             queue_position=now,
             images_later=0,
@@ -176,16 +176,16 @@ class Record:
 
     def with_unanswered_call(self, is_excused: bool = False) -> "Record":
         """The call was sent and no complete answer came; an excused one doesn't count."""
-        return replace(
-            self._to(State.UNKNOWN),
+        return self._to(
+            State.UNKNOWN,
             unanswered=self.unanswered + (not is_excused),
             unsettled_images=self.unsettled_images + self.images,
         )
 
     def with_failed_call(self, request_id: str, is_probe: bool) -> "Record":
         """The call was answered with a failure, which may hide a charge; a probe's is no attempt."""
-        return replace(
-            self._to(State.UNKNOWN),
+        return self._to(
+            State.UNKNOWN,
             failure_request_id=request_id or None,
             failed_attempts=self.failed_attempts + (not is_probe),
             unsettled_images=self.unsettled_images + self.images,
@@ -197,22 +197,22 @@ class Record:
 
     def needing_new_call(self) -> "Record":
         """The next call has a new idempotency key."""
-        return replace(self._to(State.CLAIMED), call=None, idempotency_key=None)
+        return self._to(State.CLAIMED, call=None, idempotency_key=None)
 
     def with_lost_images(self, unanswered: int) -> "Record":
         """Paid, but the images were in an answer that a crash or S3 has swallowed: only the same call brings them."""
-        return replace(self._to(State.UNKNOWN), unanswered=unanswered)
+        return self._to(State.UNKNOWN, unanswered=unanswered)
 
     # The end
 
     def done(self) -> "Record":
         """All that was bought is stored, or a newer upload's result is."""
-        return replace(self._to(State.DONE), call=None)
+        return self._to(State.DONE, call=None)
 
     def unchanged(self, results: CurrentResults) -> "Record":
         """The results that are there were made from the same photo for the same request."""
-        return replace(
-            self._to(State.UNCHANGED),
+        return self._to(
+            State.UNCHANGED,
             outputs=results.outputs,
             result_of=results.job_id,
             result_at=results.stored_at,
@@ -230,7 +230,7 @@ class Record:
 
     def reconsidered(self) -> "Record":
         """The results that it took for its own were replaced."""
-        return replace(self._to(State.CLAIMED), outputs=(), result_of=None, result_at=0.0)
+        return self._to(State.CLAIMED, outputs=(), result_of=None, result_at=0.0)
 
     def rejected(self, rejected: PermanentFailure, now: float) -> "Record":
         """It can't succeed by itself. A dead letter that is moved back goes on from `rejected_in`."""
@@ -254,8 +254,8 @@ class Record:
 
     def reopened(self, owner: str, lease_until: float, may_be_unanswered: int) -> "Record":
         """Its dead letter was moved back. No more than `may_be_unanswered` calls count as unanswered from here on."""
-        return replace(
-            self._to(self.rejected_in or State.CLAIMED),
+        return self._to(
+            self.rejected_in or State.CLAIMED,
             owner=owner,
             lease_until=lease_until,
             unanswered=min(self.unanswered, may_be_unanswered),
@@ -270,7 +270,7 @@ class Record:
             redriven=self.redriven + 1,
         )
 
-    def _to(self, state: State) -> "Record":
+    def _to(self, state: State, **changes: Any) -> "Record":
         if state not in NEXT[self.state]:
             raise ImpossibleMove(f"an upload can't go from {self.state} to {state}")
-        return replace(self, state=state)
+        return replace(self, state=state, **changes)
