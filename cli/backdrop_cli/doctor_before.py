@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.gateway import is_key
 from backdrop_cli.deployment import Deployment, Unreachable
-from backdrop_cli.doctor_account import executions_for
+from backdrop_cli.doctor_account import executions_before
 from backdrop_cli.doctor_finding import Finding
 
 KEY_PARAMETER = "/backdrop/gateway-api-key"
@@ -36,7 +36,7 @@ def before_deploy_findings(deployment: Deployment) -> Iterator[Finding]:
     if name.state != "fault":
         yield from _names(deployment, identity["Account"])
     yield _key(deployment)
-    yield executions_for(deployment, lambda: RETRY_CONCURRENCY)
+    yield executions_before(deployment, RETRY_CONCURRENCY)
 
 
 def _tools() -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from PIL import Image
 
-from tests.e2e.deployed import Deployed
+from tests.e2e.deployed import Deployed, another
 from tools.local_stack import until
 
 SAMPLES = Path(__file__).parents[2] / "tools" / "samples"
@@ -116,3 +116,15 @@ def test_a_prompt_txt_serves_the_photos_below_that_bring_no_prompt(deployed: Dep
     assert [charge["prompt"] for charge in deployed.gateway.charges()] == ["une plage, à midi"]
     assert [item["key"] for item in deployed.records()] == [f"{deployed.folder}shoes/a.jpg"]
     assert deployed.dead_letters() == []
+
+
+def test_with_notify_queue_an_upload_goes_by_the_retry_queue(deployed: Deployed) -> None:
+    queued = another(deployed.stack, "queued", NotifyQueue="true")
+
+    queued.put("mug.jpg", photo(), prompt="a kitchen")
+
+    queued.until_stored("mug.jpg.png")
+    queued.until_retry_queue_is_empty(60)  # of S3's test event, too
+    assert [charge["prompt"] for charge in queued.gateway.charges()] == ["a kitchen"]
+    assert queued.dead_letters() == []
+    assert queued.logs("/queued-replace-background") == []

@@ -1,5 +1,6 @@
 """`backdrop doctor`: what it says of the account."""
 
+import json
 import os
 from collections.abc import Callable
 from functools import cache
@@ -14,18 +15,27 @@ from backdrop_cli.doctor_before import before_deploy_findings
 from backdrop_cli.doctor_finding import Finding
 from tests.integration.harness import Harness
 
+RAISED = ', or have the quota "Concurrent executions" raised.'
+
 
 @pytest.mark.parametrize(
-    ("allowed", "wanted", "state", "do"),
+    ("allowed", "wanted", "notified", "do"),
     [
-        (1000, 20, "ok", ""),
-        (10, 20, "doubt", 'Deploy with RetryConcurrency=10, or have the quota "Concurrent executions" raised.'),
-        (10, 10, "ok", ""),
+        (1000, 20, False, ""),
+        (100, 20, False, ""),
+        (10, 20, False, "Deploy with RetryConcurrency=10 NotifyQueue=true" + RAISED),
+        (10, 20, True, "Deploy with RetryConcurrency=10" + RAISED),
+        (10, 10, False, "Deploy with NotifyQueue=true" + RAISED),
+        (10, 10, True, ""),
+        (100, 200, False, "Deploy with RetryConcurrency=100" + RAISED),
     ],
 )
 def test_doctor_says_what_to_do_in_an_account_that_runs_few_functions_at_once(
-    deployment: Deployment, harness: Harness, allowed: int, wanted: int, state: str, do: str
+    deployment: Deployment, harness: Harness, allowed: int, wanted: int, notified: bool, do: str
 ) -> None:
+    if notified:
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [NOTIFIES]})
+        deployment.sqs.set_queue_attributes(QueueUrl=deployment.settings.retry_queue_url, Attributes={"Policy": policy})
     functions = deployment.functions
     with Stubber(functions) as answers:
         answers.add_response("get_account_settings", {"AccountLimit": {"ConcurrentExecutions": allowed}}, {})
@@ -35,8 +45,18 @@ def test_doctor_says_what_to_do_in_an_account_that_runs_few_functions_at_once(
             {"EventSourceArn": "arn:aws:sqs:us-east-1:123456789012:backdrop-retry"},
         )
         found = executions(deployment)
-    assert (found.state, found.do) == (state, do)
+    assert (found.state, found.do) == ("doubt" if do else "ok", do)
     assert f"Lambda runs {allowed} at once" in found.says
+
+
+NOTIFIES = {
+    "Sid": "Uploads",
+    "Effect": "Allow",
+    "Principal": {"Service": "s3.amazonaws.com"},
+    "Action": "sqs:SendMessage",
+    "Resource": "arn:aws:sqs:us-east-1:123456789012:backdrop-retry",
+}
+"""Of RetryQueue's policy with `NotifyQueue=true`; tests/unit/test_notify_queue.py holds the template to it."""
 
 
 def test_doctor_goes_on_when_it_may_not_ask_what_the_account_allows(deployment: Deployment, harness: Harness) -> None:

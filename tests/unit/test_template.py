@@ -29,6 +29,7 @@ PARAMETERS = {
     "MaxAttempts": 6,
     "OnUnknownOutcome": "retry",
     "RetryConcurrency": 20,
+    "NotifyQueue": "false",
     "Architecture": "x86_64",
     "AlarmEmail": "",
 }
