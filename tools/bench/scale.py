@@ -353,16 +353,7 @@ come from about 130,000 waiting uploads on: SQS then hands out no more, and the 
 simulated: that Lambda gives an event up after six hours, and reads a long line of events more slowly.
 The requests of an upload, eight to AWS, are far from DynamoDB's and S3's other limits at any pace that Lambda allows.
 
-`make bench` leaves out what takes long to play. `python -m tools.bench.scale --most 1000000` plays it, too. On
-2026-11-22, with an earlier version than this page's, that took half an hour for 200,000 at 600 a minute, and an hour
-and a half and 16 GB for a million at 30,000:
-
-- 200,000 at 600 a minute: drained in 1.072 times the ideal, with 120,000 in flight for hours; all stored and paid once,
-  no 429, 3.69 invocations an upload.
-- 1,000,000 at 30,000 a minute: 6.289 times the ideal, 3.5 hours, by Lambda's executions; all stored and paid once, no
-  429, 1.01 invocations an upload.
-
-Never simulated: 100,000 and more at 10 a minute, which is a week, and a million at 600 a minute, which is 28 hours."""
+`make bench` leaves out what takes long to play; [larger games](#larger-games) were played apart."""
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tools.bench.scale import Scenario
 from tools.bench.workers import OURS
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -47,6 +48,11 @@ WHY_NOT = {
 _TLS_CPU_MS = {"all kept": 35, "S3's and EventBridge's closed": 50, "all closed": 55}
 _SCALE = {(1_000, 600): 1.05, (10_000, 600): 1.05, (10_000, 3_000): 1.08}
 """Of a perfect scheduler, by uploads and calls a minute."""
+
+
+def has_one(scenario: Scenario) -> bool:
+    """Whether there is a target for a simulated game."""
+    return not scenario.name and (scenario.uploads, scenario.rpm) in _SCALE
 
 
 def rows(found: Rows) -> list[dict[str, Any]]:
