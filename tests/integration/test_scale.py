@@ -34,6 +34,13 @@ def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
     assert result["dead letters"] == 0
 
 
+def test_events_that_come_twice_at_once_are_paid_once_and_waste_few_slots() -> None:
+    result = simulated(Scenario("", uploads=100, rpm=600, twice_every=10))
+
+    assert result["stored"] == result["paid"] == 100
+    assert result["drain / perfect"] <= 1.25
+
+
 def test_uploads_whose_calls_failed_do_not_look_for_a_slot_again_and_again() -> None:
     result = simulated(Scenario("", uploads=300, rpm=10, trouble=Trouble(error_rate=0.05)))
 

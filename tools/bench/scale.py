@@ -134,6 +134,7 @@ class Play:
         self.handles = iter(range(10**9))
         self.visibility = scenario.visibility
         self.notifies_queue = scenario.notifies_queue
+        self.twice_every = scenario.twice_every
         self._looks_again = False
 
     def new_app(self) -> Services:
@@ -158,7 +159,9 @@ class Play:
     def run(self) -> None:
         """Until everything is done."""
         for number in range(self.uploads):
-            self.time.at(START + number / UPLOADS_A_SECOND, partial(self.notify, number))
+            is_twice = self.twice_every and number % self.twice_every == 0
+            for _ in range(1 + bool(is_twice)):
+                self.time.at(START + number / UPLOADS_A_SECOND, partial(self.notify, number))
         self.time.run(until=START + RETENTION_SECONDS)
 
     def notify(self, number: int, tries: int = 0) -> None:
@@ -263,6 +266,8 @@ class Scenario:
     """S3 tells RetryQueue of uploads, and not the function."""
     is_provisioned: bool = False
     """The queue's pollers are there from the start."""
+    twice_every: int = 0
+    """Each so manyth event comes twice at once; 0 for none."""
     daily_limit: int = 0
     """DailyImageLimit, 0 for none."""
     visibility: float = VISIBILITY_SECONDS
@@ -283,6 +288,7 @@ SCENARIOS = [
     *(Scenario("", uploads, 600) for uploads in (1_000, 10_000, 100_000, 200_000)),
     *(Scenario("", uploads, 30_000) for uploads in (1_000, 10_000, 100_000, 1_000_000)),
     Scenario("", 10_000, 3_000),
+    Scenario("each hundredth event twice", 1_000, 600, twice_every=100),
     Scenario("8,000 executions allowed", 10_000, 30_000, executions=8_000),
     Scenario("an outage of an hour", 10_000, 600, Trouble(outage=(120.0, 120.0 + HOUR)), HOUR),
     Scenario("an hour without credit", 10_000, 600, Trouble(empty_wallet=(120.0, 120.0 + HOUR)), HOUR),
