@@ -1,7 +1,6 @@
 import io
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -14,17 +13,14 @@ import click
 import httpx
 import pytest
 from botocore.config import Config
-from click.testing import CliRunner
 from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
 from PIL import Image, ImageDraw
 
 from backdrop import bootstrap
-from backdrop.settings import Settings
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext
 from tests.integration import in_process
+from tests.integration.command_line import command, deployed
 from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import INPUT, KEY_PARAMETER, OUTPUT, TABLE
@@ -123,10 +119,8 @@ def harness(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def deployment(harness: Harness) -> Deployment:
-    """As if the stack were deployed: moto has no CloudFormation that would make it."""
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    return deployment
+    """See `deployed`."""
+    return deployed()
 
 
 @pytest.fixture
@@ -135,9 +129,7 @@ def run(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object, code: int = 0) -> Any:
-        context = CliContext()
-        context.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=context, standalone_mode=False)
+        done = command(deployment, *arguments, "--json", standalone_mode=False)
         if isinstance(done.exception, click.ClickException):
             assert done.exception.exit_code == code
             return done.exception.message

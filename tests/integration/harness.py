@@ -50,6 +50,7 @@ class Harness:
         self.reconcile_function = functions.reconcile_function
         self.restart, self.invoke, self.notify = functions.restart, functions.invoke, functions.notify
         self.retry_once, self.drain = functions.retry_once, functions.drain
+        self.reconcile = functions.reconcile
 
         users = Users(stack, functions.notify)
         self.put, self.upload, self.set_modified = users.put, users.upload, users.set_modified
@@ -58,7 +59,8 @@ class Harness:
 
         views = Views(stack, gateway)
         self.outputs, self.output_keys = views.outputs, views.output_keys
-        self.record, self.charged = views.record, views.charged
+        self.current, self.record, self.state = views.current, views.record, views.state
+        self.charged, self.prompts = views.charged, views.prompts
 
     @property
     def services(self) -> Services:

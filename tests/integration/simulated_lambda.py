@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from backdrop import bootstrap
 from backdrop.job import Job
-from tests.aws_events import envelope, s3_event
+from tests.aws_events import envelope, s3_event, sample
 from tests.integration import moved_clock
 from tests.integration.moved_queues import MovedQueues
 
@@ -83,6 +83,10 @@ class SimulatedLambda:
             assert set(failed) <= {received["MessageId"]}
             if not failed:
                 self._queues.delete(received)
+
+    def reconcile(self) -> Any:
+        """Invoke the reconciler as its schedule does."""
+        return self.invoke(self.reconcile_function, sample("schedule"))
 
     def drain(self, seconds: float = 3600.0, most: int = 500) -> int:
         """Let the retry function have waiting messages, each at its time, until none is left; how many it took.

@@ -11,7 +11,6 @@ from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import INPUT
-from tests.integration.test_reconcile import run as reconcile
 from tests.integration.test_results import fail_put
 
 # Money
@@ -152,7 +151,7 @@ def test_an_upload_that_is_current_again_gets_its_result_stored(harness: Harness
     harness.notify(first)
     harness.s3.delete_object(Bucket=INPUT, Key="a.jpg", VersionId=second.version_id)
     harness.advance(3600)
-    reconcile(harness)
+    harness.reconcile()
     harness.drain()
 
     assert harness.outputs()["a.jpg.png"]["Metadata"]["job-id"] == first.id
@@ -168,7 +167,7 @@ def test_the_reconciler_finds_an_upload_that_is_current_again(harness: Harness, 
     harness.notify(job)
     harness.s3.delete_object(Bucket=INPUT, Key="a.jpg", VersionId=version)
     harness.advance(900)
-    reconcile(harness)
+    harness.reconcile()
     harness.drain()
 
     assert list(harness.outputs()) == ["a.jpg.png"]

@@ -1,21 +1,16 @@
 """Backfill takes up what nobody noticed, each upload once."""
 
 import json
-import os
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from backdrop.job import Job
-from backdrop.settings import Settings
 from backdrop.states import State
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext
+from tests.integration.command_line import command, deployed
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
-from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import INPUT
 
 
@@ -68,12 +63,8 @@ def test_what_can_not_be_read_or_can_not_succeed_is_invalid_and_the_rest_is_quot
     harness.s3.put_object(Bucket=INPUT, Key="old.jpg", Body=photo, Metadata={"prompt": "x"}, StorageClass="GLACIER")
     harness.put("no prompt.jpg", photo)
     environment.setenv("DAILY_IMAGE_LIMIT", "5")
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
 
-    found = json.loads(CliRunner().invoke(cli, ["quote", "--json"], obj=context).stdout)
+    found = json.loads(command(deployed(), "quote", "--json").stdout)
 
     assert (found["new"], found["images"], found["cost_usd"]) == (1, 3, 0.09)
     assert found["invalid_by_reason"] == {"invalid_option": 1, "unreadable": 1, "missing_prompt": 1}

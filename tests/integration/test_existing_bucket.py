@@ -13,7 +13,6 @@ from tests.aws_events import envelope, eventbridge_event
 from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import INPUT, OUTPUT
-from tests.integration.test_reconcile import run as reconcile
 
 LATER = 5.0  # seconds
 
@@ -53,16 +52,6 @@ def current(harness: Harness, key: str) -> Job:
     return Job(INPUT, key, None, head["ETag"].strip('"'), head["ContentLength"], modified)
 
 
-def prompts(harness: Harness) -> list[str]:
-    """Those that were bought, in order."""
-    return [charge["prompt"] for charge in harness.gateway.charges()]
-
-
-def state(harness: Harness, job: Job) -> State | None:
-    record = harness.record(job)
-    return record.state if record else None
-
-
 def test_duplicate_events_of_an_upload_buy_once(harness: Harness, photo: bytes) -> None:
     job = harness.upload("my photo+1%20.jpg", photo, prompt="wood")
     harness.advance(LATER)
@@ -73,9 +62,9 @@ def test_duplicate_events_of_an_upload_buy_once(harness: Harness, photo: bytes) 
     harness.send({"job": current(harness, job.key).as_dict()})
     harness.drain()
 
-    assert prompts(harness) == ["wood"]
+    assert harness.prompts() == ["wood"]
     assert list(harness.outputs()) == ["my photo+1%20.jpg.png"]
-    assert state(harness, current(harness, job.key)) == State.DONE
+    assert harness.state(current(harness, job.key)) == State.DONE
 
 
 def test_the_same_photo_uploaded_again_with_another_prompt_is_bought_again(harness: Harness, photo: bytes) -> None:
@@ -83,7 +72,7 @@ def test_the_same_photo_uploaded_again_with_another_prompt_is_bought_again(harne
     harness.advance(LATER)
     harness.upload("a.jpg", photo, prompt="snow")
 
-    assert prompts(harness) == ["wood", "snow"]
+    assert harness.prompts() == ["wood", "snow"]
     assert harness.outputs()["a.jpg.png"]["Metadata"]["job-id"] == current(harness, "a.jpg").id
 
 
@@ -95,8 +84,8 @@ def test_an_upload_that_is_replaced_before_its_call_is_not_bought(harness: Harne
     harness.upload("a.jpg", photo, prompt="snow")
     harness.drain()
 
-    assert prompts(harness) == ["snow"]
-    assert state(harness, replaced) == State.SUPERSEDED
+    assert harness.prompts() == ["snow"]
+    assert harness.state(replaced) == State.SUPERSEDED
     assert harness.dead_letters() == []
 
 
@@ -110,7 +99,7 @@ def test_an_event_that_comes_after_the_upload_was_replaced_buys_the_newer_one_on
     harness.notify(late)
     harness.notify(newer)
 
-    assert prompts(harness) == ["snow"]
+    assert harness.prompts() == ["snow"]
 
 
 @pytest.mark.parametrize("way", ["trigger", "event in the queue", "envelope in the queue"])
@@ -126,12 +115,12 @@ def test_a_paid_upload_whose_object_is_deleted_before_its_result_is_stored_is_st
         event = eventbridge_event(job)
         harness.send(event if way == "event in the queue" else envelope(event, Killed()))
     harness.drain(seconds=1)
-    assert state(harness, upload) == State.PAID
+    assert harness.state(upload) == State.PAID
     harness.s3.delete_object(Bucket=INPUT, Key="a.jpg")
     harness.drain()
 
     assert list(harness.outputs()) == ["a.jpg.png"]
-    assert state(harness, upload) == State.DONE
+    assert harness.state(upload) == State.DONE
 
 
 @pytest.mark.parametrize("way", ["trigger", "event in the queue", "killed in the queue"])
@@ -150,7 +139,7 @@ def test_a_paid_upload_whose_worker_failed_is_stored_though_its_object_is_delete
         else:
             harness.send(eventbridge_event(job))
             harness.drain(seconds=1)
-    assert state(harness, upload) == State.PAID
+    assert harness.state(upload) == State.PAID
     harness.s3.delete_object(Bucket=INPUT, Key="a.jpg")
     harness.drain()
 
@@ -182,7 +171,7 @@ def test_a_dead_letter_that_is_moved_back_is_about_the_same_upload(
     harness.redrive()
     harness.drain()
 
-    assert sorted(prompts(harness)) == ["plain white", "snow"]
+    assert sorted(harness.prompts()) == ["plain white", "snow"]
     assert harness.outputs()["stays.jpg.png"]["Metadata"]["job-id"] == dead_letters["stays.jpg"]["id"]
     assert harness.dead_letters() == []
 
@@ -192,14 +181,14 @@ def test_the_reconciler_finds_a_lost_upload_once(harness: Harness, photo: bytes)
     harness.upload("known.jpg", photo, prompt="snow")
     harness.advance(130)
 
-    assert reconcile(harness)["enqueued"] == 1
-    assert reconcile(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 1
+    assert harness.reconcile()["enqueued"] == 0
     assert [message["job"] for message in harness.waiting()] == [current(harness, "lost.jpg").as_dict()]
 
     harness.drain()
     harness.advance(3600)
-    assert reconcile(harness)["enqueued"] == 0
-    assert prompts(harness) == ["snow", "wood"]
+    assert harness.reconcile()["enqueued"] == 0
+    assert harness.prompts() == ["snow", "wood"]
     assert sorted(harness.outputs()) == ["known.jpg.png", "lost.jpg.png"]
 
 
@@ -216,7 +205,7 @@ def test_of_two_uploads_in_the_same_second_the_current_one_has_the_last_word(
         harness.notify(job)
     harness.drain()
 
-    assert prompts(harness) == ["older", "newer"]
+    assert harness.prompts() == ["older", "newer"]
     assert harness.outputs()["a.jpg.png"]["Metadata"]["job-id"] == current(harness, "a.jpg").id
 
 

@@ -2,23 +2,18 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from backdrop.job import Job
-from backdrop.settings import Settings
 from backdrop_cli import preparing
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext
+from tests.integration.command_line import command, deployed
 from tests.integration.conftest import Run, picture
 from tests.integration.harness import Harness
-from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import INPUT
 from tests.pictures import heic, turned
 
@@ -81,9 +76,7 @@ def test_a_changed_prompt_is_told_before_it_is_bought(
     shop("file,prompt", "shoes/red.jpg,snow")
     submitted(run)
     shop("file,prompt", "shoes/red.jpg,moss")
-    context = CliContext(yes=True)
-    context.__dict__["deployment"] = deployment
-    said = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv"], obj=context).stderr
+    said = command(deployment, "submit", "--manifest", "shop.csv", "--yes").stderr
     assert "to be replaced: shoes/red.jpg" in said
     assert said.index("to be replaced") < said.index("To buy: 1 image, $0.03")
 
@@ -106,11 +99,7 @@ def test_everything_wrong_is_listed_with_its_line_before_anything_is_uploaded(
         "shoes/red.jpg,snow,g,8,",
     )
     environment.setenv("DAILY_IMAGE_LIMIT", "5")
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv", "--yes"], obj=context)
+    done = command(deployed(), "submit", "--manifest", "shop.csv", "--yes")
 
     lines = [line.strip() for line in done.stderr.splitlines() if line.startswith("  line ")]
     said = {int(line.split()[1].rstrip(":")): line for line in lines}
@@ -182,9 +171,7 @@ def test_again_interrupted_names_the_lines_that_are_left(
 
     shop("file,prompt,variant", "shoes/red.jpg,snow,a", "shoes/red.jpg,snow,b")
     monkeypatch.setattr("backdrop_cli.sending.begin", interrupted)
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "--manifest", "shop.csv", "--again"], obj=context)
+    done = command(deployment, "submit", "--manifest", "shop.csv", "--again")
     assert "the lines 2, 3 of shop.csv" in done.output
 
 
@@ -224,9 +211,7 @@ def test_a_receipt_has_the_tables_columns_and_what_became_of_each_row(
     assert (late["key"], late["state"]) == ("spring/shoes/phone.late.jpg", "not in the ledger yet")
     assert (blue["key"], blue["state"], blue["cost_usd"]) == ("spring/shoes/blue.jpg", "not uploaded", 0.0)
 
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["receipt", "--manifest", "shop.csv", "--to", "spring/"], obj=context)
+    done = command(deployment, "receipt", "--manifest", "shop.csv", "--to", "spring/")
     first = next(csv.DictReader(done.stdout.splitlines()))
     assert list(first) == [
         *("file", "colour", "variant", "prompt"),

@@ -16,7 +16,6 @@ from tests.aws_events import s3_event
 from tests.integration.harness import Harness
 from tests.integration.ledger_faults import LedgerFault
 from tests.integration.simulated_lambda import Killed
-from tests.integration.test_reconcile import run as reconcile
 
 PROMPT = "an unmistakable backdrop"
 
@@ -266,7 +265,7 @@ def test_the_age_of_a_paid_image_that_is_not_stored_grows(harness: Harness, phot
 def test_the_reconciler_tells_the_longest_wait_and_the_oldest_paid_image(
     harness: Harness, photo: bytes, emitted: Emitted
 ) -> None:
-    reconcile(harness)
+    harness.reconcile()
     assert emitted.values("WaitingSeconds") == [0]
     assert emitted.values("PaidNotStoredSeconds") == [0]
 
@@ -276,13 +275,13 @@ def test_the_reconciler_tells_the_longest_wait_and_the_oldest_paid_image(
     harness.upload("paid.jpg", photo, prompt=PROMPT)
     harness.advance(500)
     harness.upload("young.jpg", photo, prompt=PROMPT)
-    reconcile(harness)
+    harness.reconcile()
     assert emitted.values("WaitingSeconds")[-1] == pytest.approx(1500, abs=5)
     assert emitted.values("PaidNotStoredSeconds")[-1] == pytest.approx(500, abs=5)
 
     harness.drain()
     harness.advance(200)
-    reconcile(harness)
+    harness.reconcile()
     assert emitted.values("WaitingSeconds")[-1] == 0
     assert emitted.values("PaidNotStoredSeconds")[-1] == 0
 

@@ -17,16 +17,10 @@ from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import INPUT
-from tests.integration.test_reconcile import run as reconcile
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 SYSTEM_FILES = [".DS_Store", "shoes/._red.jpg", "shoes/Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini", "~$a.jpg"]
 DOT_SEGMENTS = ["a/../b.jpg", "a/./b.jpg", "../b.jpg", "a/.."]
-
-
-def prompts(harness: Harness) -> list[str]:
-    """Those that were bought, in order."""
-    return [charge["prompt"] for charge in harness.gateway.charges()]
 
 
 def unversioned(harness: Harness) -> None:
@@ -69,18 +63,18 @@ def test_row_13_a_prompt_that_shows_nothing_is_that_of_prompt_txt_then_the_defau
     harness.put("shoes/red/prompt.txt", nothing.encode())
     harness.upload("shoes/red/1.jpg", photo, prompt="=?UTF-8?B?4oCL?=")
     harness.upload("hats/2.jpg", photo, prompt_b64="4oCL77u/")
-    assert prompts(harness) == ["a beach"]
+    assert harness.prompts() == ["a beach"]
     assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["missing_prompt"]
 
     environment.setenv("DEFAULT_PROMPT", "plain white")
     harness.restart()
     harness.upload("hats/3.jpg", photo, prompt_b64="4oCL77u/")
-    assert prompts(harness)[1:] == ["plain white"]
+    assert harness.prompts()[1:] == ["plain white"]
 
     environment.setenv("DEFAULT_PROMPT", nothing)
     harness.restart()
     harness.upload("hats/4.jpg", photo)
-    assert len(prompts(harness)) == 2
+    assert len(harness.prompts()) == 2
     assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["missing_prompt"] * 2
 
 
@@ -88,7 +82,7 @@ def test_a_byte_order_mark_before_a_prompt_is_not_bought(harness: Harness, photo
     harness.put("shoes/prompt.txt", "\ufeffa beach".encode())
     harness.upload("shoes/1.jpg", photo)
     harness.upload("2.jpg", photo, prompt_b64="77u/YSBiZWFjaA==")
-    assert prompts(harness) == ["a beach", "a beach"]
+    assert harness.prompts() == ["a beach", "a beach"]
 
 
 # What systems leave behind
@@ -108,7 +102,7 @@ def test_row_5_what_systems_leave_behind_is_skipped_without_a_trace(
         harness.drain()
     elif way == "reconcile":
         harness.advance(130)
-        assert reconcile(harness)["enqueued"] == 0
+        assert harness.reconcile()["enqueued"] == 0
     else:
         assert harness.notify(job)["uploads"][0]["state"] == "SKIPPED"
 
@@ -157,7 +151,7 @@ def test_row_66_a_dot_segment_ends_as_an_invalid_option_before_anybody_asks_for_
     job = harness.upload(key, photo, prompt="wood")
     harness.notify(job)
     harness.advance(130)
-    assert reconcile(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
     harness.drain()
 
     [dead_letter] = harness.dead_letters()
@@ -210,7 +204,7 @@ def test_row_68_a_prompt_txt_serves_its_folder_in_the_other_unicode_form(
     """cases: two Unicode forms."""
     harness.put(f"{folder}/prompt.txt", b"a beach")
     harness.upload(f"{photos_folder}/red/1.jpg", photo)
-    assert prompts(harness) == ["a beach"]
+    assert harness.prompts() == ["a beach"]
 
 
 def test_a_prompt_txt_of_the_other_unicode_form_is_read_once_a_minute(
@@ -258,7 +252,7 @@ def test_row_67_an_upload_whose_event_has_its_key_encoded_is_bought_once_under_i
     assert list(harness.outputs()) == [f"{key}.png"]
     assert harness.outputs()[f"{key}.png"]["Metadata"]["source-key"] == quote(key)
     assert harness.charged() == 1
-    assert reconcile(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
     assert (harness.waiting(), harness.dead_letters()) == ([], [])
 
 
@@ -273,7 +267,7 @@ def test_row_67_the_plain_key_wins_and_costs_no_further_look(
     other = harness.put("100%.jpg", photo, prompt="snow")
     job = harness.upload("100%25.jpg", photo, prompt="wood")
 
-    assert prompts(harness) == ["wood"]
+    assert harness.prompts() == ["wood"]
     assert list(harness.outputs()) == ["100%25.jpg.png"]
     assert not any(look.endswith(" 100%.jpg") for look in looks)
     assert looks["head_object 100%25.jpg"] == (0 if has_versions else 1)
@@ -321,7 +315,7 @@ def test_row_67_what_is_skipped_or_waits_under_an_encoded_key_is_so_under_its_ow
     harness.invoke(harness.trigger_function, encoded(harness.put("my photo.jpg", photo, prompt="snow")))
     assert [body["job"]["key"] for body in harness.waiting()] == ["my photo.jpg"]
     harness.drain(seconds=30 * 3600)
-    assert prompts(harness) == ["wood", "snow"]
+    assert harness.prompts() == ["wood", "snow"]
 
 
 def test_row_67_a_fault_on_the_way_to_the_decoded_key_loses_nothing(

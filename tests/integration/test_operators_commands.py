@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from backdrop.clock import utc_day
 from backdrop.states import State
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext
+from tests.integration.command_line import command
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 
 
 def said(deployment: Deployment, *arguments: str) -> str:
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, list(arguments), obj=context, standalone_mode=False)
+    done = command(deployment, *arguments, standalone_mode=False)
     assert done.exception is None
     return done.stdout
 

@@ -1,22 +1,16 @@
 """Photos as cameras, phones and designers hand them over, through `submit`; results as shops take them, by `export`."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
 
-from backdrop.settings import Settings
 from backdrop_cli import preparing
-from backdrop_cli.commands import cli
-from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext
+from tests.integration.command_line import command, deployed
 from tests.integration.harness import Harness
-from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import INPUT, OUTPUT
 from tests.pictures import bomb, encoded, grey16, heic, mug, opened, turned
 
@@ -27,13 +21,10 @@ Run = Callable[..., tuple[Any, str]]
 def run(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in an empty folder; its JSON and its remarks, after a check of the exit code."""
     monkeypatch.chdir(tmp_path)
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
+    deployment = deployed()
 
     def run(*arguments: object, code: int = 0) -> tuple[Any, str]:
-        context = CliContext()
-        context.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, [*map(str, arguments), "--json"], obj=context, standalone_mode=False)
+        done = command(deployment, *arguments, "--json", standalone_mode=False)
         if isinstance(done.exception, click.ClickException):
             assert done.exception.exit_code == code
             return None, done.exception.message
@@ -109,11 +100,7 @@ def test_a_mixed_folder_is_prepared_what_is_broken_is_named_and_a_second_time_no
 
 
 def test_what_was_done_is_said(run: Run, harness: Harness, folder: Path) -> None:
-    context = CliContext()
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
-    context.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow"], obj=context, standalone_mode=False)
+    done = command(deployed(), "submit", "photos", "--prompt", "snow", standalone_mode=False)
     assert "7 of 8 prepared: 2 HEIC, " in done.stdout
     assert "1 turned upright" in done.stdout
     assert "Left out: photos/broken.jpg: it is cut off or broken" in done.stdout

@@ -9,12 +9,6 @@ from botocore.exceptions import ClientError
 from backdrop.prompts import REMEMBERED_SECONDS
 from tests.aws_events import eventbridge_event
 from tests.integration.harness import Harness
-from tests.integration.test_reconcile import run as reconcile
-
-
-def prompts(harness: Harness) -> list[str]:
-    """Those that were bought, in order."""
-    return [charge["prompt"] for charge in harness.gateway.charges()]
 
 
 def test_the_prompt_is_the_metadatas_then_the_nearest_folders_then_the_default(
@@ -31,7 +25,7 @@ def test_the_prompt_is_the_metadatas_then_the_nearest_folders_then_the_default(
     harness.upload("shoes/4.jpg", photo)
     harness.upload("hats/5.jpg", photo)
 
-    assert prompts(harness) == ["snow", "a beach", "café,\r\nat noon", "café,\r\nat noon", "plain white"]
+    assert harness.prompts() == ["snow", "a beach", "café,\r\nat noon", "café,\r\nat noon", "plain white"]
 
 
 def test_n_and_size_are_the_metadatas_all_the_same(harness: Harness, photo: bytes) -> None:
@@ -57,7 +51,7 @@ def test_a_prompt_txt_is_skipped_without_a_trace(harness: Harness, key: str, way
         harness.drain()
     else:
         harness.advance(130)
-        assert reconcile(harness)["enqueued"] == 0
+        assert harness.reconcile()["enqueued"] == 0
 
     assert (harness.dead_letters(), harness.waiting(), harness.record(job)) == ([], [], None)
     assert harness.gateway.calls() == []
@@ -95,7 +89,7 @@ def test_a_photo_that_came_before_its_prompt_txt_is_painted_when_its_dead_letter
     harness.redrive()
     harness.drain()
 
-    assert prompts(harness) == ["a beach"]
+    assert harness.prompts() == ["a beach"]
     assert list(harness.outputs()) == ["shoes/red.jpg.png"]
     assert harness.dead_letters() == []
 
@@ -107,11 +101,11 @@ def test_a_changed_prompt_txt_buys_nothing_by_itself(harness: Harness, photo: by
     harness.upload("shoes/prompt.txt", b"a forest")
     harness.advance(REMEMBERED_SECONDS + 130)
     harness.notify(job)
-    assert reconcile(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
 
-    assert prompts(harness) == ["a beach"]
+    assert harness.prompts() == ["a beach"]
     harness.upload("shoes/red.jpg", photo)
-    assert prompts(harness) == ["a beach", "a forest"]
+    assert harness.prompts() == ["a beach", "a forest"]
 
 
 def test_a_prompt_txt_that_changes_between_a_call_and_its_replay_changes_nothing(
@@ -151,4 +145,4 @@ def test_an_upload_waits_while_its_prompt_txt_can_not_be_read(
 
     environment.setattr(client, "get_object", real)
     harness.drain()
-    assert prompts(harness) == ["a beach"]
+    assert harness.prompts() == ["a beach"]

@@ -8,15 +8,8 @@ import pytest
 from backdrop.ledger import Listing
 from backdrop.reconcile import pages_of_a_run
 from backdrop.upload import STUCK_SECONDS
-from tests.aws_events import sample
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
-
-SCHEDULE = sample("schedule")
-
-
-def run(harness: Harness) -> Any:
-    return harness.invoke(harness.reconcile_function, SCHEDULE)
 
 
 def test_row_62_an_upload_without_a_notification_is_found_and_a_second_run_buys_nothing(
@@ -26,22 +19,22 @@ def test_row_62_an_upload_without_a_notification_is_found_and_a_second_run_buys_
     harness.put("folder/", b"")
     harness.advance(130)
 
-    assert run(harness)["enqueued"] == 1
+    assert harness.reconcile()["enqueued"] == 1
     harness.drain()
     assert list(harness.outputs()) == ["lost.jpg.png"]
 
     harness.advance(3600)
-    assert run(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
     assert harness.charged() == 1
 
 
 def test_uploads_younger_than_two_minutes_or_older_than_a_day_are_left_alone(harness: Harness, photo: bytes) -> None:
     harness.put("young.jpg", photo, prompt="wood")
     harness.advance(60)
-    assert run(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
 
     harness.advance(25 * 3600)
-    assert run(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
     assert harness.waiting() == []
 
 
@@ -49,8 +42,8 @@ def test_a_second_run_does_not_enqueue_again_what_still_waits(harness: Harness, 
     harness.put("lost.jpg", photo, prompt="wood")
     harness.advance(130)
 
-    run(harness)
-    run(harness)
+    harness.reconcile()
+    harness.reconcile()
 
     assert len(harness.waiting()) == 1
 
@@ -80,7 +73,7 @@ def test_an_upload_whose_message_was_lost_goes_on_from_its_state(
     harness.sqs.purge_queue(QueueUrl=harness.retry_url)
 
     harness.advance(STUCK_SECONDS + 60)
-    assert run(harness)["enqueued"] == 1
+    assert harness.reconcile()["enqueued"] == 1
     harness.drain()
 
     assert list(harness.outputs()) == ["a.jpg.png"]
@@ -92,7 +85,7 @@ def test_finished_and_rejected_uploads_are_left_alone(harness: Harness, photo: b
     harness.upload("rejected.jpg", photo)
     harness.advance(3600)
 
-    assert run(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
 
 
 def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
@@ -109,7 +102,7 @@ def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
         return real(**arguments, MaxKeys=2)
 
     monkeypatch.setattr(client, "list_object_versions", two_at_a_time)
-    found = [run(harness) for _ in range(3)]
+    found = [harness.reconcile() for _ in range(3)]
 
     assert sum(each["enqueued"] for each in found) == 5
     assert not found[0]["complete"]
@@ -134,7 +127,7 @@ def test_a_long_list_is_gone_through_once_in_four_hours_and_each_upload_is_seen(
     for _ in range(18):
         harness.advance(900)
         pages.append(0)
-        found.append(run(harness))
+        found.append(harness.reconcile())
 
     assert pages[0] == 16, "how long the list is has to be found out once"
     assert max(pages[1:]) <= 2, "a sixteenth of it each"
@@ -165,6 +158,6 @@ def test_old_versions_and_deleted_objects_are_not_enqueued(harness: Harness, pho
     harness.s3.delete_object(Bucket=INPUT, Key="deleted.jpg")
     harness.advance(130)
 
-    assert run(harness)["enqueued"] == 1
+    assert harness.reconcile()["enqueued"] == 1
     harness.drain()
     assert [charge["prompt"] for charge in harness.gateway.charges()] == ["snow"]

@@ -5,14 +5,12 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
 from moto.backends import get_backend
 
 from backdrop.states import State
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext
 from tests.aws_events import s3_event
+from tests.integration.command_line import command
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
@@ -114,10 +112,8 @@ def test_dead_letters_that_somebody_else_looks_at_are_not_taken_for_none(
 ) -> None:
     harness.upload("red.jpg", photo)
     harness.sqs.receive_message(QueueUrl=harness.dead_letter_url, VisibilityTimeout=60)
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
 
-    done = CliRunner().invoke(cli, ["failures"], obj=context)
+    done = command(deployment, "failures")
     assert "1 dead letter more is being looked at" in done.output
     assert "Nothing has failed" not in done.output
     assert run("failures", code=1) == []

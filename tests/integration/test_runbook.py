@@ -1,6 +1,5 @@
 """Each command of the runbook, run in the situation that its section is about."""
 
-import os
 import re
 import shlex
 import time
@@ -8,14 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from backdrop.settings import Settings
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
-from backdrop_cli.options import CliContext
+from tests.integration.command_line import command, deployed
 from tests.integration.harness import Harness
-from tests.integration.moved_clock import MovedClock
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
 KEY = "shoes/red.jpg"
@@ -104,8 +99,7 @@ def deployment(harness: Harness, environment: pytest.MonkeyPatch, request: pytes
     """With every text that the runbook looks for in every log."""
     if "daily-limit-reached" in request.node.name:
         environment.setenv("DAILY_IMAGE_LIMIT", "1")
-    deployment = Deployment("backdrop")
-    deployment.__dict__.update(settings=Settings.from_environment(os.environ), clock=MovedClock())
+    deployment = deployed()
     texts = re.findall(r'--text (?:"(.*?)"|(\S+))', RUNBOOK)
     lines = [f"here it says {quoted or word}" for quoted, word in texts]
     for function in ("replace-background", "retry", "reconcile"):
@@ -124,9 +118,7 @@ def test_every_command_of_a_section_works_in_its_situation(
     expected = SITUATIONS[section](harness, photo)
     commands = [line for line in commands_of(section) if shlex.split(line)[1] not in ELSEWHERE]
     for line in commands:
-        context = CliContext()
-        context.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, shlex.split(line)[1:], obj=context, standalone_mode=False)
+        done = command(deployment, *shlex.split(line)[1:], standalone_mode=False)
         assert (done.exception, done.return_value or 0) == (None, 0), (line, done.output, done.exception)
         text = re.search(r'--text "?(.*?)"?$', line)
         if text:

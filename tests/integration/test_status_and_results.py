@@ -9,7 +9,7 @@ from backdrop_cli.submission import Submitted, with_records
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT, OUTPUT
-from tests.integration.uploads import current, submitted_and_done
+from tests.integration.uploads import submitted_and_done
 
 
 def test_photos_of_long_ago_are_not_promised_by_status(run: Run, harness: Harness, photo: bytes) -> None:
@@ -55,7 +55,7 @@ def test_a_result_of_another_upload_is_not_fetched(
     run: Run, harness: Harness, red: Path, deployment: Deployment, tmp_path: Path
 ) -> None:
     submitted_and_done(run, harness)
-    record = harness.record(current(harness))
+    record = harness.record(harness.current("photos/red.jpg"))
     assert record is not None
     harness.s3.put_object(Bucket=OUTPUT, Key="photos/red.jpg.png", Body=b"another's", Metadata={"job-id": "another"})
 
@@ -68,7 +68,7 @@ def test_one_result_that_can_not_be_written_does_not_cost_the_others(
     (red.parent / "blue.jpg").write_bytes(photo)
     run("submit", "photos", "--prompt", "snow")
     for key in ("photos/red.jpg", "photos/blue.jpg"):
-        harness.notify(current(harness, key))
+        harness.notify(harness.current(key))
     (red.parent / "blue.jpg.png").mkdir()
     os.utime(red.parent / "blue.jpg.png", (0, 0))
 
@@ -82,7 +82,7 @@ def test_an_upload_that_somebody_replaced_is_said_to_be(
     run: Run, harness: Harness, red: Path, deployment: Deployment, photo: bytes
 ) -> None:
     run("submit", "photos", "--prompt", "snow")
-    job = current(harness)
+    job = harness.current("photos/red.jpg")
     harness.put("photos/red.jpg", photo, prompt="another's")
     harness.notify(job)
     [mine] = with_records(deployment, [Submitted(photo=None, job=job)])  # type: ignore[arg-type]

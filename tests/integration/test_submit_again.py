@@ -8,20 +8,18 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from click.testing import CliRunner
 from moto.backends import get_backend
 
 from backdrop.states import State
 from backdrop_cli import sending, submission
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import offer
-from backdrop_cli.options import CliContext
 from backdrop_cli.submission import Submitted, free_keys
+from tests.integration.command_line import command
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
-from tests.integration.uploads import current, versions
+from tests.integration.uploads import versions
 
 
 def test_what_was_submitted_just_like_this_is_not_uploaded_again_and_anything_else_is(
@@ -67,7 +65,7 @@ def test_bytes_are_known_again_where_the_etag_is_no_md5(run: Run, harness: Harne
     run("submit", "photos", "--prompt", "snow")
     get_backend("s3")["123456789012"]["aws"].buckets[INPUT].keys["photos/red.jpg"]._etag = "0" * 32
 
-    assert current(harness).etag == "0" * 32
+    assert harness.current("photos/red.jpg").etag == "0" * 32
     assert run("submit", "photos", "--prompt", "snow")["submitted"] == 0
 
 
@@ -83,7 +81,7 @@ def test_a_put_whose_answer_got_lost_makes_no_second_version(
         return Submitted(photo) if len(looks) == 1 else looked(deployment, photo)
 
     monkeypatch.setattr(sending, "looked", late)
-    assert run("submit", "photos", "--prompt", "snow")["photos"][0]["job_id"] == current(harness).id
+    assert run("submit", "photos", "--prompt", "snow")["photos"][0]["job_id"] == harness.current("photos/red.jpg").id
     assert len(versions(harness)) == 1
 
 
@@ -108,7 +106,7 @@ def test_a_put_in_place_of_another_whose_answer_got_lost_makes_one_version(
     found = run("submit", "photos", *more)
 
     assert (len(puts), len(versions(harness))) == (1, 2)
-    assert found["photos"][0]["job_id"] == current(harness).id
+    assert found["photos"][0]["job_id"] == harness.current("photos/red.jpg").id
 
 
 def test_a_photo_that_was_deleted_since_it_was_looked_at_is_uploaded(
@@ -122,14 +120,14 @@ def test_a_photo_that_was_deleted_since_it_was_looked_at_is_uploaded(
 
     monkeypatch.setattr("backdrop_cli.submit.offer", deleting)
     assert run("submit", "photos", "--prompt", "moss")["submitted"] == 1
-    assert current(harness).key == "photos/red.jpg"
+    assert harness.current("photos/red.jpg").key == "photos/red.jpg"
 
 
 def test_a_photo_that_is_current_again_is_taken_up_and_waited_for(
     run: Run, harness: Harness, red: Path, photo: bytes
 ) -> None:
     run("submit", "photos", "--prompt", "snow")
-    mine = current(harness)
+    mine = harness.current("photos/red.jpg")
     theirs = harness.put("photos/red.jpg", photo, prompt="another's")
     harness.notify(mine)
     harness.s3.delete_object(Bucket=INPUT, Key="photos/red.jpg", VersionId=theirs.version_id)
@@ -157,9 +155,7 @@ def test_again_interrupted_says_what_it_is_still_for(
         return begun(deployment, submitted, *more)
 
     monkeypatch.setattr(sending, "begin", only_red)
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow", "--again"], obj=context)
+    done = command(deployment, "submit", "photos", "--prompt", "snow", "--again")
 
     assert re.search(
         r"[01] of 2 were submitted again\.(?s:.*): backdrop submit --again --to photos/ -- .*photos/blue\.jpg",

@@ -17,7 +17,6 @@ from tests.aws_events import s3_event
 from tests.integration.aws_faults import about, refusing
 from tests.integration.conftest import SharedSession
 from tests.integration.harness import Harness
-from tests.integration.test_reconcile import run as reconcile
 
 THROTTLES = [
     ("dynamodb.UpdateItem", "ProvisionedThroughputExceededException", 400),
@@ -158,10 +157,10 @@ def test_row_83_the_reconciler_leaves_the_rest_to_its_next_run(
     harness.put("lost.jpg", photo, prompt="wood")
     harness.advance(600)
     with refusing(harness, operation, code, status, times=TRIES):
-        assert not reconcile(harness)["complete"]
+        assert not harness.reconcile()["complete"]
     assert Told(capsys).postponed == ["throttled"]
 
-    reconcile(harness)
+    harness.reconcile()
     harness.drain()
     assert harness.charged() == 1
 
@@ -182,7 +181,7 @@ def test_row_83_keys_that_dynamodb_leaves_out_are_asked_for_again_a_few_times_on
 
     events.register("before-send.dynamodb.BatchGetItem", leave_out)
     try:
-        reconcile(harness)
+        harness.reconcile()
     finally:
         events.unregister("before-send.dynamodb.BatchGetItem", leave_out)
     assert 1 < len(asked) <= 10

@@ -12,20 +12,8 @@ from backdrop.job import Job
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT, OUTPUT
-from tests.integration.test_reconcile import run as reconcile
 
 RED = "photos/red.jpg"
-
-
-def current(harness: Harness) -> Job:
-    found = harness.s3.head_object(Bucket=INPUT, Key=RED)
-    return Job(INPUT, RED, found["VersionId"], found["ETag"].strip('"'), found["ContentLength"])
-
-
-def state(harness: Harness, job: Job) -> str:
-    record = harness.record(job)
-    assert record is not None
-    return str(record.state)
 
 
 def again(harness: Harness, photo: bytes, **metadata: str) -> Job:
@@ -42,7 +30,7 @@ def test_a_touched_file_is_not_bought_again(harness: Harness, photo: bytes, n: s
 
     job = again(harness, photo, prompt="wood", n=n)
 
-    assert state(harness, job) == "UNCHANGED"
+    assert harness.state(job) == "UNCHANGED"
     record = harness.record(job)
     assert record is not None
     assert [output["key"] for output in record.stored] == list(results)
@@ -61,7 +49,7 @@ def test_the_reconciler_leaves_an_unchanged_upload_alone(harness: Harness, photo
     again(harness, photo, prompt="wood")
     harness.advance(900)
 
-    assert reconcile(harness)["enqueued"] == 0
+    assert harness.reconcile()["enqueued"] == 0
 
 
 @pytest.mark.parametrize(
@@ -74,7 +62,7 @@ def test_another_request_is_bought(harness: Harness, photo: bytes, change: dict[
 
     job = again(harness, photo, **{"prompt": "wood", **change})
 
-    assert state(harness, job) == "DONE"
+    assert harness.state(job) == "DONE"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +77,7 @@ def test_another_model_or_route_is_bought(
 
     job = again(harness, photo, prompt="wood")
 
-    assert state(harness, job) != "UNCHANGED"
+    assert harness.state(job) != "UNCHANGED"
     assert len(harness.gateway.calls()) > 1
 
 
@@ -162,7 +150,7 @@ def test_so_it_does_when_the_results_have_other_names(harness: Harness, photo: b
     harness.gateway.settings(image_format="png")
     last = again(harness, photo, prompt="wood")
 
-    assert state(harness, last) == "DONE"
+    assert harness.state(last) == "DONE"
     assert harness.charged() == 3
 
 
@@ -179,7 +167,7 @@ def test_a_late_result_of_what_was_between_does_not_replace_what_is_unchanged(
     def send(*arguments: Any) -> Any:
         monkeypatch.setattr(gateway, "send", real)
         answer = real(*arguments)
-        assert state(harness, again(harness, photo, prompt="wood")) == "UNCHANGED"
+        assert harness.state(again(harness, photo, prompt="wood")) == "UNCHANGED"
         return answer
 
     monkeypatch.setattr(gateway, "send", send)
@@ -195,7 +183,7 @@ def test_results_of_other_keys_that_begin_alike_do_not_count(harness: Harness, p
     harness.upload("a", photo, prompt="sand")
     job = again(harness, photo, prompt="wood")
 
-    assert state(harness, job) == "UNCHANGED"
+    assert harness.state(job) == "UNCHANGED"
 
 
 def test_in_a_bucket_without_versions_too(harness: Harness, photo: bytes) -> None:
@@ -231,18 +219,18 @@ def test_the_command_line_counts_what_is_unchanged_as_done(run: Run, harness: Ha
 def test_a_touch_without_again_after_one_with_it_is_unchanged(harness: Harness, photo: bytes) -> None:
     harness.upload("a.jpg", photo, prompt="wood", again="tuesday")
 
-    assert state(harness, again(harness, photo, prompt="wood")) == "UNCHANGED"
+    assert harness.state(again(harness, photo, prompt="wood")) == "UNCHANGED"
 
 
 def touched(run: Run, harness: Harness) -> Job:
     """The photo of `red` is submitted, done, and written again as it was."""
     run("submit", "photos", "--prompt", "wood", "--yes")
-    harness.notify(current(harness))
+    harness.notify(harness.current(RED))
     harness.advance(10)
     metadata = harness.s3.head_object(Bucket=INPUT, Key=RED)["Metadata"]
     source = f"{INPUT}/{RED}"
     harness.s3.copy_object(Bucket=INPUT, Key=RED, CopySource=source, Metadata=metadata, MetadataDirective="REPLACE")
-    return current(harness)
+    return harness.current(RED)
 
 
 def test_submit_fetches_the_result_of_an_unchanged_upload(run: Run, red: Path, harness: Harness) -> None:
@@ -303,7 +291,7 @@ def test_a_prompt_file_that_was_changed_a_moment_ago_is_bought(harness: Harness,
 def rests_with_the_picture_of(harness: Harness, job: Job) -> bool:
     harness.drain(seconds=600)
     harness.advance(1200)
-    reconcile(harness)
+    harness.reconcile()
     harness.drain(seconds=600)
     [result] = harness.outputs().values()
     return bool(result["Metadata"]["job-id"] == job.id)
@@ -325,7 +313,7 @@ def test_a_result_is_put_between_a_look_at_an_upload_and_its_state_unchanged(
         harness.advance(10)
         lasts.append(harness.put("a.jpg", photo, prompt="wood"))
         harness.notify(lasts[0])
-        assert state(harness, lasts[0]) == "UNCHANGED"
+        assert harness.state(lasts[0]) == "UNCHANGED"
         return seen
 
     monkeypatch.setattr(harness.services.result_storage, "_is_newer", look)

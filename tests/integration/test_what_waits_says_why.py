@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from backdrop.settings import Settings
 from backdrop.upload import Record
 from backdrop_cli import submit as submit_module
-from backdrop_cli.commands import cli
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import pace_now
-from backdrop_cli.options import CliContext
+from tests.integration.command_line import command
 from tests.integration.conftest import Run
 from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
@@ -31,9 +29,7 @@ def say(deployment: Deployment) -> Say:
     """Runs a command; what it says to people, on one line."""
 
     def say(*arguments: str) -> str:
-        context = CliContext()
-        context.__dict__["deployment"] = deployment
-        done = CliRunner().invoke(cli, arguments, obj=context, standalone_mode=False)
+        done = command(deployment, *arguments, standalone_mode=False)
         return " ".join(done.output.split())
 
     return say
@@ -212,9 +208,7 @@ def test_waiting_for_results_says_once_what_is_in_the_way(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(submit_module, "follow", looked_at_for_a_while)
-    context = CliContext()
-    context.__dict__["deployment"] = deployment
-    done = CliRunner().invoke(cli, ["submit", "photos", "--prompt", "snow", "--wait"], obj=context)
+    done = command(deployment, "submit", "photos", "--prompt", "snow", "--wait")
 
     [line] = [line for line in done.output.splitlines() if "calls fail" in line]
     assert re.search(r"since \d\d:\d\d: 429 insufficient_quota, .*no money", line)

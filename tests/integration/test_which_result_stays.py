@@ -45,13 +45,7 @@ def buy_without_result(harness: Harness, job: Job) -> None:
     harness.gateway.faults([{"where": "media", "kind": "status", "status": 503}])
     harness.notify(job)
     harness.gateway.faults([])
-    assert state(harness, job) == "PAID"
-
-
-def state(harness: Harness, job: Job) -> str:
-    record = harness.record(job)
-    assert record is not None
-    return record.state
+    assert harness.state(job) == "PAID"
 
 
 def stays(harness: Harness) -> str:
@@ -72,7 +66,7 @@ def test_row_12_a_late_result_leaves_that_of_the_current_version_alone(
     harness.notify(current)
 
     assert stays(harness) == current.id
-    assert state(harness, older) == "DONE"
+    assert harness.state(older) == "DONE"
     assert harness.charged() == 2
 
 

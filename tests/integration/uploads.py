@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from backdrop.job import Job
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
@@ -12,12 +11,7 @@ def versions(harness: Harness) -> list[str]:
     return [entry["VersionId"] for entry in harness.s3.list_object_versions(Bucket=INPUT).get("Versions", [])]
 
 
-def current(harness: Harness, key: str = "photos/red.jpg") -> Job:
-    found = harness.s3.head_object(Bucket=INPUT, Key=key)
-    return Job(INPUT, key, found["VersionId"], found["ETag"].strip('"'), found["ContentLength"])
-
-
 def submitted_and_done(run: Run, harness: Harness, *more: object) -> Any:
     run("submit", "photos", "--prompt", "snow", *more)
-    harness.notify(current(harness))
+    harness.notify(harness.current("photos/red.jpg"))
     return run("submit", "photos", "--prompt", "snow", "--wait")

@@ -4,8 +4,9 @@ from typing import Any
 
 from backdrop import bootstrap
 from backdrop.job import Job
+from backdrop.states import State
 from backdrop.upload import Record
-from tests.integration.stack import OUTPUT, Stack
+from tests.integration.stack import INPUT, OUTPUT, Stack
 from tools.stand_in_gateway.server import GatewayControl
 
 
@@ -31,6 +32,20 @@ class Views:
     def record(self, job: Job) -> Record | None:
         """The upload's item in the ledger."""
         return bootstrap.get_services().ledger.known([job.id]).get(job.id)
+
+    def state(self, job: Job) -> State | None:
+        """The upload's state; None for one that the ledger doesn't know."""
+        record = self.record(job)
+        return record.state if record else None
+
+    def current(self, key: str) -> Job:
+        """The upload that a key holds now."""
+        found = self._s3.head_object(Bucket=INPUT, Key=key)
+        return Job(INPUT, key, found["VersionId"], found["ETag"].strip('"'), found["ContentLength"])
+
+    def prompts(self) -> list[str]:
+        """Those that were bought, in order."""
+        return [charge["prompt"] for charge in self._gateway.charges()]
 
     def charged(self) -> int:
         """Images that the gateway charged."""
