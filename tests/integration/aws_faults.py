@@ -24,6 +24,12 @@ class Fault:
     answered: int = 0
 
 
+def client_of(harness: Harness, service: str) -> Any:
+    """The functions' own client of a service, which tests may wrap."""
+    assert harness.services  # makes the clients
+    return SharedSession().client(service, None)  # type: ignore[arg-type]
+
+
 @contextmanager
 def refusing(
     harness: Harness,
@@ -36,9 +42,8 @@ def refusing(
     more: str = "",
 ) -> Iterator[Fault]:
     """`operation`, as `s3.GetObject`, is answered `times` times with an error; `more` is XML beside its code."""
-    assert harness.services  # makes the clients
     service, _, name = operation.partition(".")
-    events = SharedSession().client(service, None).meta.events  # type: ignore[arg-type]
+    events = client_of(harness, service).meta.events
     fault = Fault()
 
     def answer(request: Any, **_: Any) -> AWSResponse | None:

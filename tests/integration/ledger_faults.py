@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 
 
@@ -13,7 +14,7 @@ class LedgerFault:
     """Lets DynamoDB writes of one state fail, `times` times."""
 
     def __init__(self, harness: Harness, state: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        client = harness.services.ledger._client
+        client = client_of(harness, "dynamodb")
         self.left = times
         for name in ("put_item", "update_item"):
             monkeypatch.setattr(client, name, self._failing(getattr(client, name), {"S": state}))
@@ -43,7 +44,7 @@ def normalised(value: Any) -> Any:
 
 def lose_answer(harness: Harness, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """DynamoDB takes one write of `state`, its answer gets lost, and boto3's own retry is refused."""
-    client, left = harness.services.ledger._client, [1]
+    client, left = client_of(harness, "dynamodb"), [1]
 
     def losing(real: Any) -> Any:
         def write(**arguments: Any) -> Any:

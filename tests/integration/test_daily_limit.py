@@ -7,6 +7,7 @@ import pytest
 
 from backdrop.errors import DailyLimitReached, NoSlotFree
 from backdrop.rate_limiter import RateLimiter
+from tests.integration.aws_faults import client_of
 from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
 from tests.integration.ledger_faults import lose_answer
@@ -45,7 +46,7 @@ def test_a_reservation_given_back_twice_by_boto3s_own_retry_does_not_lift_the_li
     environment: pytest.MonkeyPatch, harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DAILY_IMAGE_LIMIT", "2")
-    client = harness.services.rate_limiter._item._client
+    client = client_of(harness, "dynamodb")
     real, left = client.update_item, [1]
 
     def update_item(**arguments: Any) -> Any:

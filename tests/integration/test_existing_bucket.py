@@ -10,6 +10,7 @@ from backdrop.errors import NotConfigured
 from backdrop.job import Job
 from backdrop.states import State
 from tests.aws_events import envelope, eventbridge_event
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import INPUT, OUTPUT
@@ -23,7 +24,7 @@ def harness(harness: Harness, request: pytest.FixtureRequest) -> Iterator[Harnes
     harness.functions.event = eventbridge_event
     if request.param == "versions suspended":
         harness.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Suspended"})
-        events = harness.services.storage._client.meta.events
+        events = client_of(harness, "s3").meta.events
         operations = [f"after-call.s3.{operation}" for operation in ("HeadObject", "GetObject")]
         for operation in operations:  # moto leaves it out
             events.register(operation, _say_null)

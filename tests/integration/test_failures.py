@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.job import Job
 from tests.aws_events import s3_event
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
 
@@ -239,7 +240,7 @@ def test_row_10_a_forbidden_object_waits_until_the_permission_is_mended(
         raise ClientError(response, "GetObject")
 
     with monkeypatch.context() as patched:
-        patched.setattr(harness.services.storage._client, "get_object", forbidden)
+        patched.setattr(client_of(harness, "s3"), "get_object", forbidden)
         harness.upload("a.jpg", photo, prompt="wood")
         harness.drain(seconds=3600)
         assert (harness.dead_letters(), harness.gateway.calls()) == ([], [])

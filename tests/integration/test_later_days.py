@@ -8,7 +8,7 @@ import pytest
 from backdrop.errors import DailyLimitReached
 from backdrop.later_days import DAY_SECONDS
 from backdrop.rate_limiter import RateLimiter
-from tests.integration.aws_faults import refusing
+from tests.integration.aws_faults import client_of, refusing
 from tests.integration.conftest import Run
 from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
@@ -39,7 +39,7 @@ def wake(harness: Harness) -> Any:
 def scans(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the requests that look through the whole table, as they are made."""
     seen: list[str] = []
-    client = harness.services.ledger._client
+    client = client_of(harness, "dynamodb")
     real = client.scan
 
     def scan(**arguments: Any) -> Any:

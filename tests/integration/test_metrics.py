@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.aws_events import s3_event
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.ledger_faults import LedgerFault
 from tests.integration.simulated_lambda import Killed
@@ -294,7 +295,7 @@ def test_an_error_that_has_no_meaning_here_is_told(
         raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "UpdateItem")
 
     job = harness.put("a.jpg", photo, prompt=PROMPT)
-    monkeypatch.setattr(harness.services.ledger._client, "update_item", forbidden)
+    monkeypatch.setattr(client_of(harness, "dynamodb"), "update_item", forbidden)
     if way == "trigger":
         harness.invoke(harness.trigger_function, s3_event(job))
     else:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from backdrop.job import Job
 from backdrop.prompts import REMEMBERED_SECONDS
 from tests.aws_events import envelope, eventbridge_event
+from tests.integration.aws_faults import client_of
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
@@ -33,7 +34,7 @@ def unversioned(harness: Harness) -> None:
 @pytest.fixture
 def looks(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the functions asked S3 about which key of the input bucket, as `head_object a.jpg`."""
-    client: Any = harness.services.storage._client
+    client: Any = client_of(harness, "s3")
     looks: Counter[str] = Counter()
 
     def counted(name: str) -> Callable[..., Any]:

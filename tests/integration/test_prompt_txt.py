@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.prompts import REMEMBERED_SECONDS
 from tests.aws_events import eventbridge_event
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 
 
@@ -131,7 +132,7 @@ def test_an_upload_waits_while_its_prompt_txt_can_not_be_read(
     """Never the default prompt instead: it would be paid for."""
     environment.setenv("DEFAULT_PROMPT", "plain white")
     harness.put("prompt.txt", b"a beach")
-    client: Any = harness.services.storage._client
+    client: Any = client_of(harness, "s3")
     real = client.get_object
 
     def forbidden(**arguments: Any) -> Any:

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.job import Job
 from tests.aws_events import envelope, s3_event, sample
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import INPUT
@@ -96,7 +97,7 @@ def test_rows_54_55_all_failing_with_dead_receipt_handles_is_an_answer_and_no_ex
     def down(*_: Any, **__: Any) -> Any:
         raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
 
-    monkeypatch.setattr(harness.services.ledger._client, "update_item", down)
+    monkeypatch.setattr(client_of(harness, "dynamodb"), "update_item", down)
     jobs = [harness.put(f"{number}.jpg", photo, prompt="wood") for number in range(2)]
 
     answer = harness.invoke(harness.retry_function, batch(*(json.dumps({"job": job.as_dict()}) for job in jobs)))
@@ -116,7 +117,7 @@ def test_row_58_an_upload_that_can_not_be_enqueued_fails_the_trigger(
     harness.gateway.faults([{"kind": "status", "status": 503}])
     job = harness.put("a.jpg", photo, prompt="wood")
     with monkeypatch.context() as patched:
-        patched.setattr(harness.services.queues._client, "send_message", down)
+        patched.setattr(client_of(harness, "sqs"), "send_message", down)
         with pytest.raises(ClientError):
             harness.invoke(harness.trigger_function, s3_event(job))
     harness.send(envelope(s3_event(job), Killed()))

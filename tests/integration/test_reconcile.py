@@ -8,6 +8,7 @@ import pytest
 from backdrop.ledger import Listing
 from backdrop.reconcile import pages_of_a_run
 from backdrop.upload import STUCK_SECONDS
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
 
@@ -94,7 +95,7 @@ def test_a_run_that_has_no_time_left_goes_on_where_it_stopped(
     for number in range(5):
         harness.put(f"{number}.jpg", photo, prompt="wood")
     harness.advance(130)
-    client = harness.services.storage._client
+    client = client_of(harness, "s3")
     real = client.list_object_versions
 
     def two_at_a_time(**arguments: Any) -> Any:
@@ -113,7 +114,7 @@ def test_a_long_list_is_gone_through_once_in_four_hours_and_each_upload_is_seen(
 ) -> None:
     """Each page costs a request: a million versions listed every quarter of an hour are $14 a month."""
     monkeypatch.setattr("backdrop.reconcile.LEAST_PAGES", 1)
-    client = harness.services.storage._client
+    client = client_of(harness, "s3")
     real, pages = client.list_object_versions, list[int]()
 
     def one_at_a_time(**arguments: Any) -> Any:

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from backdrop import results
+from backdrop import bootstrap, results
 from backdrop.errors import ResultUnreachable
-from backdrop.services import Services
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.simulated_lambda import Killed
@@ -99,10 +99,9 @@ def test_row_42_a_link_to_where_results_must_not_come_from_is_never_followed(
         asked.append(request)
         return httpx.Response(200, content=photo)
 
-    services: Services = harness.services
     guarded = results.Results(harness.gateway.base_url, lambda *_: [address], httpx.MockTransport(nobody))
-    monkeypatch.setattr(services.results, "_resolve", guarded._resolve)
-    monkeypatch.setattr(services.results, "_client", guarded._client)
+    monkeypatch.setattr(bootstrap, "Results", lambda _: guarded)
+    harness.restart()
     harness.gateway.faults([{"kind": "link", "url": link}])
 
     harness.upload("a.jpg", photo, prompt="wood")
@@ -115,7 +114,7 @@ def test_row_42_a_link_to_where_results_must_not_come_from_is_never_followed(
 
 def fail_put(harness: Harness, monkeypatch: pytest.MonkeyPatch, code: str, status: int, times: int) -> None:
     """Let storing results fail."""
-    client = harness.services.storage._client
+    client = client_of(harness, "s3")
     real, left = client.put_object, [times]
 
     def put_object(**arguments: Any) -> Any:

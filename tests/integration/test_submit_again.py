@@ -15,6 +15,7 @@ from backdrop_cli import sending, submission
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import offer
 from backdrop_cli.submission import Submitted, free_keys
+from tests.integration.aws_faults import client_of
 from tests.integration.command_line import command
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
@@ -169,7 +170,7 @@ def test_a_failure_whose_letter_was_never_written_is_taken_up(
 ) -> None:
     """Its worker died between the two, more than a day ago."""
     job = harness.upload("photos/red.jpg", photo)
-    harness.services.ledger._client.update_item(  # as it was before the dead letter
+    client_of(harness, "dynamodb").update_item(  # as it was before the dead letter
         TableName="backdrop-ledger",
         Key={"id": {"S": job.id}},
         UpdateExpression="SET dead_lettered = :no",

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.job import Job
 from tests.aws_events import eventbridge_event
+from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT, OUTPUT
 
@@ -168,7 +169,7 @@ def test_row_12_times_tell_when_the_current_version_is_closed_to_everybody(
     buy_without_result(harness, first)
     second = put(harness, photo, "snow")
     harness.notify(second)
-    client: Any = harness.services.storage._client
+    client: Any = client_of(harness, "s3")
     real: Callable[..., Any] = client.head_object
 
     def head_object(**arguments: Any) -> Any:
