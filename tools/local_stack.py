@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import boto3
 import botocore.session
 
+from tools.processes import Processes
 from tools.stand_in_gateway.server import KEY, GatewayControl
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,6 @@ CREDENTIALS = {
 _TRIGGER_WORKERS = 4
 _RETRY_WORKERS = 8
 _START_SECONDS = 60.0
-_STOP_SECONDS = 10.0
 
 
 class LocalStackError(Exception):
@@ -73,7 +72,7 @@ class LocalStack:
         self._template = template
         self._build_folder = build_folder or home / "build"
         self._ports = {"emulator": emulator_port, "gateway": gateway_port}
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._processes = Processes(home)
 
     @property
     def endpoint_url(self) -> str:
@@ -90,7 +89,7 @@ class LocalStack:
     @property
     def is_running(self) -> bool:
         """Whether a stack that was started with this home is alive."""
-        return bool(self._alive())
+        return bool(self._processes.alive())
 
     def start(self, variables: dict[str, str] | None = None) -> None:
         """Start emulator and gateway and wait until both answer.
@@ -99,6 +98,7 @@ class LocalStack:
         them doesn't come up.
         """
         self.home.mkdir(parents=True, exist_ok=True)
+        spawn = self._processes.spawn
         has_fixed_ports = all(self._ports.values())
         # The children inherit sockets that listen already: between choosing a port and using it, nobody can take it.
         # On loopback only: whoever reaches an emulator can run code in it.
@@ -106,10 +106,10 @@ class LocalStack:
             listeners = {name: held.enter_context(_listener(name, port)) for name, port in self._ports.items()}
             self._ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
             emulator = self._emulator_variables() | (variables or {})
-            self._spawn("emulator", ["tools.emulator"], listeners["emulator"], emulator)
-            self._spawn("gateway", ["tools.stand_in_gateway", "--fd"], listeners["gateway"])
+            spawn("emulator", ["tools.emulator"], environment(**emulator), listeners["emulator"])
+            spawn("gateway", ["tools.stand_in_gateway", "--fd"], environment(), listeners["gateway"])
         if has_fixed_ports:  # which events/local_env.json names to containers
-            self._spawn("bridge", ["tools.container_bridge", *map(str, self._ports.values())])
+            spawn("bridge", ["tools.container_bridge", *map(str, self._ports.values())], environment())
         self._await("emulator", f"{self.endpoint_url}/_ministack/health")
         self._await("gateway", f"{self.gateway.base_url}/models")
 
@@ -125,46 +125,13 @@ class LocalStack:
 
     def stop(self) -> bool:
         """End every process of the stack; False when there was none."""
-        pids = self._alive()
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            for pid in pids.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, sign)  # each was started as the leader of a group: its workers end with it
-            deadline = time.monotonic() + _STOP_SECONDS
-            while self._alive() and time.monotonic() < deadline:
-                time.sleep(0.05)
-        while self._children:
-            self._children.pop().wait(_STOP_SECONDS)
-        self._processes_file.unlink(missing_ok=True)
+        were_there = self._processes.stop()
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
-        return bool(pids)
-
-    def _spawn(
-        self,
-        name: str,
-        command: list[str],
-        listener: socket.socket | None = None,
-        variables: dict[str, str] | None = None,
-    ) -> None:
-        """Run a module; `listener` is inherited, and its number is the command's last argument."""
-        inherited = [listener.fileno()] if listener else []
-        with (self.home / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command, *map(str, inherited)],
-                cwd=ROOT,
-                env=environment(PYTHONDONTWRITEBYTECODE="1", **(variables or {})),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=inherited,
-            )
-        self._children.append(process)
-        self._processes_file.write_text(json.dumps(self._processes() | {name: [process.pid, _started(process.pid)]}))
+        return were_there
 
     def _await(self, name: str, url: str) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and name in self._alive():
+        while time.monotonic() < deadline and name in self._processes.alive():
             try:
                 with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own loopback address
                     return
@@ -175,24 +142,6 @@ class LocalStack:
         log = (self.home / f"{name}.log").read_text(errors="replace")
         self.stop()
         raise LocalStackError(f"The {name} did not come up. The end of its log:\n{log[-2000:]}")
-
-    @property
-    def _processes_file(self) -> Path:
-        return self.home / "processes.json"
-
-    def _processes(self) -> dict[str, tuple[int, str]]:
-        """Process id and start by name, of all that were started with this home."""
-        try:
-            processes: dict[str, tuple[int, str]] = json.loads(self._processes_file.read_text())
-        except (OSError, ValueError):
-            return {}
-        return processes
-
-    def _alive(self) -> dict[str, int]:
-        """Ids of those that still run; a stranger with the same id, say after a reboot, started at another time."""
-        for child in self._children:
-            child.poll()  # an ended child stays a process until somebody asks
-        return {name: pid for name, (pid, started) in self._processes().items() if _started(pid) == started}
 
     def _fresh_folder(self, name: str) -> Path:
         folder = self.home / name
@@ -344,19 +293,6 @@ def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:g} s")
         time.sleep(every)
-
-
-def _started(pid: int) -> str:
-    """When a process started, in whatever unit the system has; empty when there is none."""
-    if Path("/proc/self/stat").exists():
-        try:
-            # The 22nd field, counted behind the name, which may have spaces in it; see proc(5).
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return ""
-        return "" if fields[0] == "Z" else fields[19]
-    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return shown.stdout.strip()
 
 
 def up(stack: LocalStack) -> None:

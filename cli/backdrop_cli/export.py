@@ -1,10 +1,7 @@
 """`backdrop export`: results as a shop takes them, on this machine."""
 
 import re
-import sys
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +15,7 @@ from backdrop.results import MAX_RESULT_BYTES
 from backdrop_cli import decisions
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.export_form import QUALITY, SAVED_AS, Form, NotExported, exported
-from backdrop_cli.follow import below
+from backdrop_cli.export_names import Result, paths_of
 from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted
 from backdrop_cli.pixels import without_remarks
@@ -27,36 +24,6 @@ from backdrop_cli.shops import SHOPS, Shop
 from backdrop_cli.uploads import prefix_of, seen
 
 MOST_SIDE = 16_383  # WebP's
-_BLIND_TO_CASE = ("win32", "darwin")
-
-
-@dataclass(frozen=True)
-class Result:
-    """A result in the output bucket, the photo that it was made from, and its number if the photo has several."""
-
-    key: str
-    photo: str
-    number: str
-
-
-def names(results: list[Result], extension: str) -> list[str]:
-    """What the files are called below the folder: as the photos, with the extension of the form.
-
-    Photos that differ in nothing but their extension keep it, but for the one that has the form's.
-    """
-    stems = Counter((_without_extension(photo)) for photo in {result.photo for result in results})
-    found = []
-    for result in results:
-        stem = _without_extension(result.photo)
-        if stems[stem] > 1 and result.photo != f"{stem}.{extension}":
-            stem = result.photo
-        found.append(".".join(filter(None, (stem, result.number, extension))))
-    return found
-
-
-def _without_extension(key: str) -> str:
-    suffix = PurePosixPath(key.rpartition("/")[2]).suffix
-    return key.removesuffix(suffix) if re.fullmatch(r"\.(jpe?g|jfif|png|webp)", suffix, re.IGNORECASE) else key
 
 
 def _results(context: CliContext, prefix: str) -> list[Result]:
@@ -96,22 +63,6 @@ def _write(deployment: Deployment, result: Result, path: Path, form: Form) -> No
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _paths(results: list[Result], out: Path, extension: str) -> dict[Result, Path | str]:
-    """Each result's file, or why it can't have one."""
-    found: dict[Result, Path | str] = {}
-    taken: dict[str, str] = {}
-    for result, name in zip(results, names(results, extension), strict=True):
-        try:
-            path = below(out, name)
-        except OSError as error:
-            found[result] = str(error)
-            continue
-        name_there = str(path).casefold() if sys.platform in _BLIND_TO_CASE else str(path)
-        other = taken.setdefault(name_there, result.key)
-        found[result] = path if other == result.key else f"{path} is what {other} becomes"
-    return found
 
 
 class _Size(click.ParamType[tuple[int, int]]):
@@ -234,7 +185,7 @@ def export(
         with bar(context.stderr, "Looking at tags", len(results)) as step:
             are = side_by_side(lambda result: _is_approved(deployment, result.key), results, step)
         results = [result for result, is_approved in zip(results, are, strict=True) if is_approved]
-    paths = _paths(results, out, extension)
+    paths = paths_of(results, out, extension)
 
     def written(result: Result) -> str:
         path = paths[result]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 
-from backdrop_cli.export import Result, names
 from backdrop_cli.export_form import Form, NotExported, exported, whitened
+from backdrop_cli.export_names import Result, names
 from backdrop_cli.follow import below
 from backdrop_cli.pixels import srgb_profile
 from backdrop_cli.shops import READ_ON, SHOPS
