@@ -114,7 +114,7 @@ def _may_be_charged(call: FailedCall, error: CallFailed, limits: Limits) -> Deci
         return Decision(record, rejected=rejected)
     is_same_answer = bool(facts.request_id) and facts.request_id == before.failure_request_id
     if call.is_replay and (facts.is_replayed or is_same_answer) and not record.paid_at:
-        record = record.needing_new_call()  # the gateway keeps the failure with the key, which so brings nothing more
+        record = record.needing_new_call()  # the gateway answers this key with the stored failure for ever
     return _wait(
         call, record, call.now + max(facts.retry_after or 0.0, backoff(record.failed_attempts, *RETRY_SECONDS))
     )

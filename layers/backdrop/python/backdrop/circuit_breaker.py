@@ -26,7 +26,7 @@ UP = "failures = :zero REMOVE failing_since, last_failure"
 
 
 class CircuitBreaker:
-    """Opens and closes on what calls come to."""
+    """Opens and closes by the outcomes of calls."""
 
     def __init__(self, item: PaceItem, clock: Clock, rpm: int) -> None:
         self._item = item

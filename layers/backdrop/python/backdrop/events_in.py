@@ -1,4 +1,4 @@
-"""The door: every kind of event and message becomes a `Job` here, and nothing behind knows the envelopes.
+"""Every kind of event and message becomes a `Job` here; no other module knows their envelopes.
 
 Known shapes: an S3 event; an S3 event from EventBridge; Lambda's failure-destination envelope around either;
 Backdrop's own message `{"job": {…}}`; a dead letter `{"job": {…}, "reason": {…}, "failed_at": …}` that was moved back.

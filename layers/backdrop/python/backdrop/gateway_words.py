@@ -30,7 +30,7 @@ def error_object(body: bytes) -> dict[str, Any]:
 def told_code(codes: list[str], prompt: str, key: str, is_known: Callable[[str], bool]) -> str:
     """Of the gateway's code and type for an error a known one, or the first, as far as it may be told; else nothing."""
     for code in filter(is_known, codes):
-        return "_".join(re.findall(r"[A-Za-z0-9]+", code))  # a word of ours, whatever is between its letters
+        return "_".join(re.findall(r"[A-Za-z0-9]+", code))  # a code that is known here, however it is punctuated
     return _safe_code(next(filter(None, codes), ""), prompt, key)
 
 

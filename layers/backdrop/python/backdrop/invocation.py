@@ -17,7 +17,7 @@ UNEXPECTED_SECONDS = (5.0, 480.0)  # less than what the reconciler takes for los
 
 
 def new_owner(context: LambdaContext) -> str:
-    """A name in the ledger for one go at one job. The request id alone is shared by all jobs of an invocation."""
+    """Names one attempt at one job in the ledger. The request id alone is shared by all jobs of an invocation."""
     return f"{context.aws_request_id}/{uuid4().hex[:8]}"
 
 

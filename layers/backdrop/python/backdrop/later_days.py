@@ -70,7 +70,7 @@ class LaterDays:
         return int(self._item.seen.get("day_tail", 0))
 
     def note_who_sleeps(self, least_wanted: int, last_place: int) -> None:
-        """Of those who sleep the one that wants fewest images wants so many; 0 when nobody sleeps.
+        """The fewest images that any sleeping upload wants; 0 when none sleeps.
 
         Says nothing if another place than `last_place` was handed out meanwhile.
         """

@@ -40,7 +40,7 @@ class Outcome:
 
 
 def identified(job: Job, services: Services) -> Job:
-    """The job as it has to come back, should it: about this very upload, whatever becomes of its object."""
+    """The job with the identity of this very upload, so that a retry is about it whatever becomes of its object."""
     logger.set_correlation_id(job.id)
     return services.storage.resolve(job)
 

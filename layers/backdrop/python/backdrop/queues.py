@@ -66,13 +66,13 @@ class Queues:
         return True
 
     def dead_letter(self, job: Job, reason: dict[str, Any], failed_at: str, history: tuple[str, ...]) -> None:
-        """Put an upload that can't succeed by itself where people look."""
+        """Send an upload that can't succeed by itself to DeadLetterQueue."""
         self._send_dead_letter(
             {"job": job.as_dict(), "reason": reason, "failed_at": failed_at, "history": list(history)}
         )
 
     def dead_letter_malformed(self, malformed: Malformed, failed_at: str) -> dict[str, Any]:
-        """Put a message that is no upload where people look; returns its reason."""
+        """Send a message that is no upload to DeadLetterQueue; returns its reason."""
         reason = asdict(Reason(FailureCode.MALFORMED_MESSAGE, malformed.message))
         body = malformed.body[:MAX_BODY_CHARACTERS]
         self._send_dead_letter({"job": None, "reason": reason, "failed_at": failed_at, "body": body})

@@ -88,7 +88,8 @@ class ResultStorage:
         key = result_key(record.key, index, record.images, kind.extension)
         metadata = _metadata(record)
         stored = self._output(key, kind.content_type, len(data))
-        condition: dict[str, Any] = {"IfNoneMatch": "*"}  # mostly it is the first, and a look before would be in vain
+        # Mostly the key has none yet, and a look first would be a request for nothing.
+        condition: dict[str, Any] = {"IfNoneMatch": "*"}
         for _ in range(_MAX_CONFLICTS):
             try:
                 self._client.put_object(
@@ -128,13 +129,14 @@ class ResultStorage:
 
     def _is_newer(self, theirs: dict[str, str], record: Record) -> bool:
         """Whether the stored result's upload came after the record's."""
-        # The current version has the word, whatever its date: S3 dates a multipart object by its initiation.
+        # The current version decides, whatever its date: S3 dates a multipart object by its initiation.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
         current = self._objects.current(record)
         if current is not None and current.id in (record.id, theirs.get("job-id")):
             return current.id != record.id
         if current is not None and current.etag == theirs.get("source-etag"):
-            return True  # the photo of what is there was written again; it takes that for its own, or replaces it
+            # The photo of the stored result was uploaded again: that upload keeps this result, or replaces it.
+            return True
         # LastModified has whole seconds, and a tie leaves what is there.
         return float(theirs.get("source-modified", 0)) >= record.source_modified
 

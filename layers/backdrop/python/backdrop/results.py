@@ -68,7 +68,7 @@ class Results:
         return response.body
 
     def _exchange(self, requests: list[httpx.Request], ends_at: float) -> http_client.Response:
-        """The answer to the first request, one for each of the host's addresses, that finds somebody there."""
+        """Asks the host's addresses one after the other; the answer of the first that can be reached."""
         while True:
             request, *others = requests
             seconds = ends_at - time.monotonic()  # a hostile name server may have taken most of it
@@ -85,7 +85,7 @@ class Results:
 
     def _requests(self, link: str) -> list[httpx.Request]:
         try:
-            # httpx also connects: what another parser takes for the host could be something else to it.
+            # Parsed by httpx, which also connects: another parser could find another host in the same text.
             url = httpx.URL(link)
             if url.userinfo or "@" in urlsplit(link).netloc:
                 raise ResultUnusable("the result's link carries user information")

@@ -42,7 +42,7 @@ class Record:
     due_at: float = 0.0
     """When the upload is next looked at; 0 while a worker is on it."""
     queue_position: float = 0.0
-    """Its place in the line for slots; 0 for none."""
+    """Its place in the queue for slots; 0 for none."""
     images_later: int = 0
     """Images that it waits for until a later day, having no room in today's DailyImageLimit; its place is `due_at`."""
     receipt_handle: str | None = None

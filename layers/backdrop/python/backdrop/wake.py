@@ -1,5 +1,5 @@
 """Uploads that sleep until a later day are woken when today has room: DailyImageLimit was raised, or images were given
-back. Those come first that would have woken first.
+back. Those that would have woken first are woken first.
 
 Each run reads the rate limiter's item; only when there is room for somebody is the ledger looked through.
 """
