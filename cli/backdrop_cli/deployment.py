@@ -133,23 +133,23 @@ class Deployment:
 
     @cached_property
     def s3(self) -> "S3Client":
-        """A client."""
+        """For photos and results."""
         return self._session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def s3_once(self) -> "S3Client":
-        """A client that sends nothing a second time by itself."""
+        """For photos and results; sends nothing a second time by itself."""
         once = self._config.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
         return self._session.client("s3", endpoint_url=self.endpoint_url, config=once)
 
     @cached_property
     def sqs(self) -> "SQSClient":
-        """A client."""
+        """For the queues."""
         return self._session.client("sqs", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        """A client, whose answers set the clock."""
+        """For the ledger; its answers set the clock."""
         client = self._session.client("dynamodb", endpoint_url=self.endpoint_url, config=self._config)
         client.meta.events.register(
             "after-call.dynamodb", lambda http_response, **_: self.clock.observe(http_response.headers.get("date"))
@@ -158,12 +158,12 @@ class Deployment:
 
     @cached_property
     def ssm(self) -> "SSMClient":
-        """A client."""
+        """For the gateway's key."""
         return self._session.client("ssm", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def sts(self) -> "STSClient":
-        """A client."""
+        """For `caller`."""
         return self._session.client("sts", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
@@ -173,12 +173,12 @@ class Deployment:
 
     @cached_property
     def functions(self) -> "LambdaClient":
-        """A client."""
+        """For the functions and their settings."""
         return self._session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def functions_once(self) -> "LambdaClient":
-        """A client that waits for a function as long as one may take, and invokes it once."""
+        """Waits for a function as long as one may take, and invokes it once."""
         once = self._config.merge(
             Config(read_timeout=FUNCTION_SECONDS, retries={"mode": "standard", "total_max_attempts": 1})
         )
@@ -186,12 +186,12 @@ class Deployment:
 
     @cached_property
     def logs(self) -> "CloudWatchLogsClient":
-        """A client."""
+        """For what the functions logged."""
         return self._session.client("logs", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":
-        """A client."""
+        """For the stack's outputs."""
         return self._session.client("cloudformation", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
@@ -200,7 +200,7 @@ class Deployment:
 
     @property
     def _is_elsewhere(self) -> bool:
-        """Whether it is no AWS that is spoken to; boto3 reads the environment by itself."""
+        """Whether an emulator answers in place of AWS; boto3 reads the environment by itself."""
         return bool(self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"))
 
     @cached_property

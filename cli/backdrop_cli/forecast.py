@@ -50,7 +50,7 @@ class PaceNow:
     bought_today: int
     """Images bought or reserved in this UTC day."""
     queue_ends_at: float
-    """When the last of those that stand in line has its turn."""
+    """When the last upload in the queue gets its slot."""
     paused_since: float | None = None
     pause_reason: str = ""
     """Why, as `last_failure`."""
@@ -82,7 +82,7 @@ class PaceNow:
         return f"{self.refusal}, {meaning_of(self.refusal)}"
 
     def since_in_words(self, now: float) -> str:
-        """Since when no call gets through, by this machine's clock on the wall."""
+        """Since when no call gets through, in this machine's time zone."""
         since = self.blocked_since or now
         return f"{datetime.fromtimestamp(since).astimezone():{'%H:%M' if now - since < _DAY / 2 else '%Y-%m-%d %H:%M'}}"
 
@@ -101,7 +101,7 @@ def meaning_of(failure: str) -> str:
 
 
 def pace_now(deployment: Deployment) -> PaceNow:
-    """Read it."""
+    """The rate limiter's item, read now."""
     item: dict[str, Any] = deployment.dynamodb.get_item(
         TableName=deployment.settings.ledger_table, Key={"id": {"S": PACE_ID}}, ConsistentRead=True
     ).get("Item", {})
@@ -150,7 +150,7 @@ def quote(settings: Settings, calls: int, images: int, bought_today: int, now: f
 
 
 def offer(deployment: Deployment, calls: int, images: int) -> Quote:
-    """What `calls` more will cost and take, behind all that stand in line."""
+    """What `calls` more will cost and take, behind all uploads in the queue."""
     pace, now = pace_now(deployment), deployment.clock.now()
     own = quote(deployment.settings, calls, images, pace.bought_today, now)
     return replace(

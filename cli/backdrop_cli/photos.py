@@ -123,7 +123,7 @@ def _nearest_prompt(folder: Path, top: Path) -> str:
 
 
 def metadata_for(prompt: str, options: dict[str, str]) -> dict[str, str]:
-    """What is wanted, as object metadata; checked as the functions will check it."""
+    """What is asked for, as object metadata; checked as the functions will check it."""
     metadata = dict(options)
     try:
         prompt.encode()

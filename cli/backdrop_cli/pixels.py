@@ -38,7 +38,7 @@ class Room:
             self._free -= pixels
 
     def release(self, pixels: int) -> None:
-        """The opposite of `take`."""
+        """Free so many again."""
         with self._changed:
             self._free += pixels
             self._changed.notify_all()

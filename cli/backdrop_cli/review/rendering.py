@@ -34,7 +34,7 @@ def _templates() -> Environment:
 
 
 def _when(iso: str) -> str:
-    """A time by this machine's clock on the wall, as short as it can be told."""
+    """A time in this machine's time zone, as short as it can be told."""
     try:
         at = datetime.fromisoformat(iso).astimezone()
     except ValueError:
