@@ -94,6 +94,13 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def buy(harness: Harness, photo: bytes, trouble: list[dict[str, object]]) -> None:
+    """An upload whose calls meet this trouble, until it is at rest."""
+    harness.gateway.faults(trouble)
+    harness.upload("red.jpg", photo, prompt="wood")
+    harness.drain()
+
+
 NOT_CHARGED = [
     pytest.param([], id="none"),
     pytest.param([{"kind": "status", "status": 500}], id="500"),
@@ -119,9 +126,7 @@ def test_row_69_behind_nginx_an_upload_is_charged_once(
     trouble: list[dict[str, object]],
 ) -> None:
     environment.setenv("GATEWAY_BASE_URL", nginx)
-    harness.gateway.faults(trouble)
-    harness.upload("red.jpg", photo, prompt="wood")
-    harness.drain()
+    buy(harness, photo, trouble)
     assert harness.charged() == 1
     assert list(harness.outputs()) == ["red.jpg.png"]
 
@@ -148,9 +153,7 @@ def test_row_69_behind_the_llmops_gateway_an_upload_is_charged_once(
     harness: Harness, photo: bytes, through_llmops: Callable[[str], None], trouble: list[dict[str, object]]
 ) -> None:
     through_llmops("idempotency-key")
-    harness.gateway.faults(trouble)
-    harness.upload("red.jpg", photo, prompt="wood")
-    harness.drain()
+    buy(harness, photo, trouble)
     assert harness.charged() == 1
     assert list(harness.outputs()) == ["red.jpg.png"]
 
@@ -161,9 +164,7 @@ def test_behind_the_llmops_gateway_a_lost_answer_is_charged_once_and_told(
 ) -> None:
     """It sends each form with another boundary, so the gateway behind it sees the key with another body: 409."""
     through_llmops("idempotency-key")
-    harness.gateway.faults(trouble)
-    harness.upload("red.jpg", photo, prompt="wood")
-    harness.drain()
+    buy(harness, photo, trouble)
     assert harness.charged() == 1
     assert [dead_letter["reason"]["code"] for dead_letter in harness.dead_letters()] == ["outcome_unknown"]
 
@@ -172,7 +173,5 @@ def test_the_llmops_gateway_keeps_the_idempotency_key_unless_it_is_told_to_pass_
     harness: Harness, photo: bytes, through_llmops: Callable[[str], None]
 ) -> None:
     through_llmops("")
-    harness.gateway.faults([{"kind": "drop_after_charge"}])
-    harness.upload("red.jpg", photo, prompt="wood")
-    harness.drain()
+    buy(harness, photo, [{"kind": "drop_after_charge"}])
     assert harness.charged() == 2
