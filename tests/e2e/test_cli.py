@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.deployed import Deployed
+from tests.e2e.deployed import Deployed, listening
 from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, SAMPLES, until
 
 COLUMNS = 100
@@ -133,6 +133,23 @@ def test_a_folder_of_fifty_photos_is_submitted_with_a_bar_and_never_bought_twice
 
     assert "Done before: 50 photos" in cli.run(*submit)
     assert cli.deployed.charged() == 50
+
+
+def test_the_end_of_a_batch_is_published_with_the_receipts_sums(cli: Cli) -> None:
+    cli.photos(4)
+    pattern = {"source": ["backdrop"], "detail-type": ["Background Batch Finished"]}
+    with listening(cli.deployed.stack, pattern) as mailbox:
+        submitted = cli.json("submit", "photos", "--to", cli.deployed.folder, "--prompt", "a beach", "--notify")
+        [event] = until("the batch's end", mailbox.take)
+
+    detail = event["detail"]
+    assert (detail["batch_id"], detail["uploads"]) == (submitted["batch_id"], submitted["submitted"])
+    assert detail["states"] == {"DONE": 4, "REJECTED": 0, "SUPERSEDED": 0, "UNCHANGED": 0}
+    assert detail["prefix"].startswith(cli.deployed.folder)
+    [row] = [row for row in cli.json("receipt", "--by", "batch") if row["batch"] == submitted["batch_id"]]
+    assert row == {"batch": submitted["batch_id"], "uploads": 4} | {
+        name: detail[name] for name in ("images", "cost_usd", "unsettled_images")
+    }
 
 
 def test_after_ctrl_c_the_same_command_goes_on_and_buys_nothing_twice(cli: Cli) -> None:
