@@ -62,7 +62,7 @@ least-privilege: setup ## Take every permission of the functions' roles away, on
 	$(PYTHON) -m tools.least_privilege
 
 SEEDS ?= 1000
-second-opinion: setup ## The ledger on a strict DynamoDB, the template in another CloudFormation. Takes Node.js.
+second-opinion: setup ## A strict DynamoDB (takes Node.js), another CloudFormation, a proxy that makes AWS fail.
 	$(PYTHON) -m tools.second_opinion
 
 simulate: setup ## Play SEEDS seeds of the simulation, from SEED on or else from a random one.

@@ -1,7 +1,8 @@
 """`make second-opinion`: Backdrop's AWS side before software that nobody of its authors wrote.
 
 DynamoDB's calls of simulated days on dynalite, a strict DynamoDB from npm; the template, as CloudFormation gets it, in
-moto's CloudFormation. What is not here, such as Node.js, is said and skipped.
+moto's CloudFormation; uploads while microburst, a proxy from PyPI, makes AWS fail. What is not here, such as Node.js,
+is said and skipped.
 """
 
 import json
@@ -31,8 +32,18 @@ def strict_dynamodb() -> bool:
     if not shutil.which("npm"):
         print("skipped: dynalite is a package of npm, and Node.js is not here")
         return True
-    tests = ["tests/integration/test_simulated_aws.py", "-k", "strict", "-rs"]
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], cwd=ROOT, check=False).returncode == 0
+    return _pytest("tests/integration/test_simulated_aws.py", "-k", "strict")
+
+
+def fault_proxy() -> bool:
+    """Forty uploads among a hundred faults."""
+    return _pytest("tests/integration/test_fault_proxy.py")
+
+
+def _pytest(*tests: str) -> bool:
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", *tests]
+    environment = os.environ | {"SECOND_OPINION": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
 def cloudformation() -> bool:
@@ -55,7 +66,7 @@ def cloudformation() -> bool:
 def main() -> int:
     """The command."""
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    return int(not all([cloudformation(), strict_dynamodb()]))
+    return int(not all([cloudformation(), strict_dynamodb(), fault_proxy()]))
 
 
 if __name__ == "__main__":

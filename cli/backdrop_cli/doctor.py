@@ -31,12 +31,19 @@ MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to
 
 
 @examples(
-    "backdrop doctor --before-deploy --stack shop",
+    'backdrop doctor --before-deploy --parameter RetryConcurrency=10 --parameter "DefaultPrompt=a white studio"',
     "backdrop doctor --buy-one --json",
 )
 @click.command()
 @click.option("--buy-one", is_flag=True, help="Send one sample photo all the way, for the price of one image.")
 @click.option("--before-deploy", is_flag=True, help="Check instead what can be checked before there is a stack.")
+@click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --before-deploy: one that you will name in --parameter-overrides.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -46,10 +53,14 @@ MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to
 )
 @common
 @click.pass_obj
-def doctor(context: CliContext, buy_one: bool, before_deploy: bool, out: Path) -> int:
+def doctor(context: CliContext, buy_one: bool, before_deploy: bool, parameters: tuple[str, ...], out: Path) -> int:
     """Check the stack, the key, the wallet and the model, one line each with what to do."""
     if buy_one and before_deploy:
         raise click.UsageError("--buy-one needs a stack, and --before-deploy is for when there is none.")
+    if parameters and not before_deploy:
+        raise click.UsageError("--parameter is for --before-deploy.")
+    if wrong := [each for each in parameters if "=" not in each]:
+        raise click.UsageError(f"{wrong[0]!r} is not NAME=VALUE.")
     found: list[Finding] = []
 
     def tell(finding: Finding) -> None:
@@ -59,7 +70,7 @@ def doctor(context: CliContext, buy_one: bool, before_deploy: bool, out: Path) -
 
     deployment = context.deployment
     looks = (
-        before_deploy_findings(deployment)
+        before_deploy_findings(deployment, dict(each.split("=", 1) for each in parameters))
         if before_deploy
         else chain(stack_findings(deployment), [executions(deployment)], gateway_findings(deployment))
     )

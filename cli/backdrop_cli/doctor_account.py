@@ -48,10 +48,10 @@ def executions(deployment: Deployment) -> Finding:
         return _not_told(error)
 
 
-def executions_before(deployment: Deployment, retry_concurrency: int) -> Finding:
-    """The same before there is a stack, for the template's own parameters."""
+def executions_before(deployment: Deployment, retry_concurrency: int, *, is_queue_notified: bool) -> Finding:
+    """The same before there is a stack, for the parameters that it will have."""
     try:
-        return _judged(_allowed(deployment), retry_concurrency, is_queue_notified=False)
+        return _judged(_allowed(deployment), retry_concurrency, is_queue_notified=is_queue_notified)
     except ClientError as error:
         return _not_told(error)
 

@@ -4,26 +4,29 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from botocore.exceptions import ClientError
 
 from backdrop.gateway import is_key
 from backdrop_cli.deployment import Deployment, Unreachable
 from backdrop_cli.doctor_account import executions_before
+from backdrop_cli.doctor_environment import DEFAULTS, environment_finding, variables
 from backdrop_cli.doctor_finding import Finding
 
-KEY_PARAMETER = "/backdrop/gateway-api-key"
-RETRY_CONCURRENCY = 20
-"""The template's defaults."""
+RETRY_CONCURRENCY = "20"
+"""The template's default."""
 LONGEST_NAME = 43
 """Of a stack: bucket names have 63 characters at most, and begin with it."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _KEPT = "Import it (docs/deploy.md, Deploy again over kept data), or use another --stack."
 
 
-def before_deploy_findings(deployment: Deployment) -> Iterator[Finding]:
-    """One look after the other. Raises what `explained` tells when AWS can't be reached at all."""
+def before_deploy_findings(deployment: Deployment, parameters: Mapping[str, str]) -> Iterator[Finding]:
+    """One look after the other, for a deploy that names these parameters.
+
+    Raises what `explained` tells when AWS can't be reached at all.
+    """
     yield from _tools()
     endpoint = deployment.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
@@ -34,9 +37,14 @@ def before_deploy_findings(deployment: Deployment) -> Iterator[Finding]:
     name = _stack_name(deployment.stack)
     yield name
     if name.state != "fault":
-        yield from _names(deployment, identity["Account"])
-    yield _key(deployment)
-    yield executions_before(deployment, RETRY_CONCURRENCY)
+        yield from _names(deployment, identity["Account"], parameters.get("ExistingInputBucket", ""))
+        yield _environment(deployment, identity["Account"], parameters)
+    yield _key(deployment, parameters.get("GatewayApiKeyParameter", DEFAULTS["GatewayApiKeyParameter"]))
+    yield executions_before(
+        deployment,
+        int(parameters.get("RetryConcurrency", RETRY_CONCURRENCY)),
+        is_queue_notified=parameters.get("NotifyQueue") == "true",
+    )
 
 
 def _tools() -> Iterator[Finding]:
@@ -71,16 +79,32 @@ def _stack_name(stack: str) -> Finding:
     return Finding("stack name", "fault", says, do)
 
 
-def _names(deployment: Deployment, account: str) -> Iterator[Finding]:
-    """Whether what the stack makes under a fixed name is not there yet."""
+def _is_deployed(deployment: Deployment) -> bool:
     try:
-        outputs = deployment.outputs
+        return bool(deployment.outputs)
     except Unreachable:
-        outputs = {}
-    if outputs:
+        return False
+
+
+def _environment(deployment: Deployment, account: str, parameters: Mapping[str, str]) -> Finding:
+    deployed: Mapping[str, str] = {}
+    if _is_deployed(deployment):
+        name = deployment.outputs["ReplaceBackgroundFunctionName"]
+        try:
+            found = deployment.functions.get_function_configuration(FunctionName=name)
+        except ClientError as error:
+            return _not_allowed("variables", error)
+        deployed = found.get("Environment", {}).get("Variables", {})
+    region = deployment.functions.meta.region_name
+    return environment_finding(variables(deployment.stack, account, region, deployed, parameters))
+
+
+def _names(deployment: Deployment, account: str, existing_bucket: str) -> Iterator[Finding]:
+    """Whether what the stack makes under a fixed name is not there yet."""
+    if _is_deployed(deployment):
         yield Finding("stack", "ok", f"{deployment.stack} is deployed already: this will be an update")
         return
-    for what in ("input", "output"):
+    for what in ("output",) if existing_bucket else ("input", "output"):
         yield _bucket(deployment, f"{what} bucket", f"{deployment.stack}-{what}-{account}")
     table = f"{deployment.stack}-ledger"
     try:
@@ -108,19 +132,19 @@ def _bucket(deployment: Deployment, what: str, name: str) -> Finding:
     return Finding(what, "fault", f"{name} is there, kept from an earlier stack", _KEPT)
 
 
-def _key(deployment: Deployment) -> Finding:
+def _key(deployment: Deployment, name: str) -> Finding:
     try:
-        found = deployment.ssm.get_parameter(Name=KEY_PARAMETER, WithDecryption=True)["Parameter"]
+        found = deployment.ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ParameterNotFound":
-            says = f"there is no SSM parameter {KEY_PARAMETER}"
+            says = f"there is no SSM parameter {name}"
             return Finding("key", "doubt", says, "Put it there, before or after the deploy (docs/deploy.md).")
         return _not_allowed("key", error)
     if found["Type"] != "SecureString":
-        return Finding("key", "doubt", f"{KEY_PARAMETER} is a {found['Type']}", "Put it there as a SecureString.")
+        return Finding("key", "doubt", f"{name} is a {found['Type']}", "Put it there as a SecureString.")
     if not is_key(found["Value"].strip()):
-        return Finding("key", "fault", f"what {KEY_PARAMETER} holds is no key", "Put a valid one there.")
-    return Finding("key", "ok", f"{KEY_PARAMETER} holds one")
+        return Finding("key", "fault", f"what {name} holds is no key", "Put a valid one there.")
+    return Finding("key", "ok", f"{name} holds one")
 
 
 def _not_allowed(what: str, error: ClientError) -> Finding:

@@ -12,6 +12,7 @@ from botocore.stub import Stubber
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.doctor_account import executions
 from backdrop_cli.doctor_before import before_deploy_findings
+from backdrop_cli.doctor_environment import environment_finding, variables
 from backdrop_cli.doctor_finding import Finding
 from tests.integration.harness import Harness
 
@@ -82,10 +83,10 @@ def before(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    def said(stack: str = "shop") -> dict[str, Finding]:
+    def said(stack: str = "shop", **parameters: str) -> dict[str, Finding]:
         deployment = Deployment(stack)
         deployment.__dict__.update({name: getattr(one_for_all(), name) for name in CLIENTS})
-        return {each.what: each for each in before_deploy_findings(deployment)}
+        return {each.what: each for each in before_deploy_findings(deployment, parameters)}
 
     return said
 
@@ -132,3 +133,38 @@ def test_before_a_deploy_doctor_misses_the_sam_cli(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     found = before()
     assert [found[name].state for name in ("sam", "layer", "make")] == ["fault"] * 3
+
+
+def test_before_a_deploy_doctor_counts_the_variables_in_bytes_and_all_of_them(before: Before) -> None:
+    """Each of these parameters is one that the template takes; Lambda would refuse them together."""
+    fields = json.dumps({"negative": "木" * 100, "list": ["x"] * 80}, ensure_ascii=False)
+    assert len(fields) <= 1000
+    longest = {
+        "DefaultPrompt": "a" * 2000,
+        "GatewayExtraFields": fields,
+        "GatewayExtraHeaders": '{"x":"' + "y" * 450 + '"}',
+    }
+
+    assert before()["variables"].state == before(DefaultPrompt="木" * 600)["variables"].state == "ok"
+    found = before(stack="s" * 43, **longest)["variables"]
+    assert found.state == "fault"
+    assert "Shorten DefaultPrompt (2,002) or GatewayExtraFields" in found.do
+
+
+def test_before_an_update_doctor_counts_what_stays_as_it_is_deployed(before: Before, harness: Harness) -> None:
+    deployed = {"DEFAULT_PROMPT": "木" * 600, "GATEWAY_MODEL": "m" * 1200}
+    both = variables("shop", "0" * 12, "us-east-1", deployed, {"GatewayExtraFields": "x" * 1000})
+    without_prompt = variables("shop", "0" * 12, "us-east-1", deployed, {"DefaultPrompt": ""})
+
+    assert environment_finding(both).state == "fault"
+    assert environment_finding(without_prompt).state == "ok"
+
+
+def test_before_a_deploy_doctor_goes_by_the_parameters_that_will_be_deployed(before: Before, harness: Harness) -> None:
+    with Stubber(one_for_all().functions) as answers:
+        answers.add_response("get_account_settings", {"AccountLimit": {"ConcurrentExecutions": 10}}, {})
+        found = before(RetryConcurrency="30", GatewayApiKeyParameter="/mine", ExistingInputBucket="photos")
+
+    assert "takes 30 messages" in found["executions"].says
+    assert "/mine" in found["key"].says
+    assert "input bucket" not in found

@@ -4,10 +4,14 @@ import logging
 
 import pytest
 
+from backdrop.clock import utc_day
 from backdrop.log import logger
-from tools.bench.scale import HOUR, Scenario, simulated
+from backdrop.pace_item import units
+from tools.bench.limits import DAY
+from tools.bench.scale import HOUR, MOST_OF_A_CHAIN, Play, Scenario, simulated
 from tools.bench.simulated_gateway import Trouble
-from tools.simulation.simulated_aws import NEW_TABLE_UNITS_A_SECOND
+from tools.simulation.simulated_aws import NEW_TABLE, TableLimits
+from tools.simulation.simulated_time import START
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +30,8 @@ def test_a_thousand_uploads_at_once_are_paid_once_each_in_few_invocations() -> N
 
 def test_row_83_writes_that_a_new_table_refuses_surprise_nobody() -> None:
     """A tenth of ten thousand uploads, and of what a new table takes."""
-    result = simulated(Scenario("", uploads=1000, rpm=600, table_units_a_second=NEW_TABLE_UNITS_A_SECOND / 10))
+    a_tenth = TableLimits(NEW_TABLE.write_units / 10, NEW_TABLE.read_units / 10, NEW_TABLE.partitions)
+    result = simulated(Scenario("", uploads=1000, rpm=600, table=a_tenth))
 
     assert result["writes refused"] > 0
     assert result["unexpected"] == 0
@@ -101,3 +106,45 @@ def test_ten_executions_of_a_new_account_make_nobody_wait_for_a_quarter_of_an_ho
 
     assert (result["stored"], result["unexpected"]) == (100, 0)
     assert result["oldest"] < 600
+
+
+def sleeping_for(days: int, *, may_feed_itself: bool) -> Play:
+    """One upload; others use up DailyImageLimit on each of so many days, and have the places on them."""
+    play = Play(Scenario("", uploads=1, rpm=60, daily_limit=1, may_feed_itself=may_feed_itself), 20, seed=1)
+    pace = play.dynamodb.table.items["pace"] = {"id": {"S": "pace"}, "promised_images": {"N": "1"}}
+    pace["day_tail"] = {"N": str(units((START // DAY + days - 1) * DAY + 5))}
+
+    def used_up() -> None:
+        pace = play.dynamodb.table.items["pace"]
+        play.dynamodb.table.items["pace"] = {**pace, "day": {"S": utc_day(play.time.now)}, "images": {"N": "1"}}
+
+    used_up()
+    for day in range(1, days):
+        play.time.at((START // DAY + day) * DAY, used_up)
+    play.run()
+    return play
+
+
+def test_row_88_an_upload_may_wait_for_a_hundred_days() -> None:
+    """Its message is renewed before SQS forgets it, more often than Lambda lets functions feed themselves unasked."""
+    play = sleeping_for(100, may_feed_itself=True)
+
+    assert (len(play.results.versions), play.dead_letters, play.queue.expired) == (1, [], 0)
+    assert play.time.now - START > 99 * DAY
+    assert play.bill.most["chain"] > MOST_OF_A_CHAIN
+
+    stopped = sleeping_for(100, may_feed_itself=False)
+    assert (len(stopped.results.versions), len(stopped.dead_letters)) == (0, 1)
+
+
+@pytest.mark.parametrize(("hours", "moved"), [(40, 0), (70, 3)])
+def test_row_89_sqs_moves_uploads_that_found_no_room_for_fifty_hours_and_none_was_bought(
+    hours: int, moved: int
+) -> None:
+    """Other functions take all executions; Lambda's own six hours with an event come first."""
+    scenario = Scenario("", uploads=3, rpm=60, executions=10, starved=(0, hours * HOUR))
+    play = Play(scenario, 10, seed=1)
+    play.run()
+
+    assert (len(play.dead_letters), len(play.results.versions)) == (moved, 3 - moved)
+    assert play.gateway.answers["200"] == 3 - moved

@@ -10,7 +10,11 @@ import pytest
 from cfnlint.decode.cfn_yaml import load as load_yaml
 
 from backdrop.settings import Settings
+from backdrop_cli import doctor_before
+from backdrop_cli.doctor_environment import DEFAULTS, MOST_BYTES, environment_finding
+from backdrop_cli.doctor_environment import variables as variables_of
 from tools.bench import scale
+from tools.simulation import stack
 from tools.translated import TEMPLATE, translated
 
 PARAMETERS = {
@@ -158,6 +162,9 @@ def test_the_retry_queue_hides_messages_a_little_longer_than_a_function_runs() -
     visibility = source()["Resources"]["RetryQueue"]["Properties"]["VisibilityTimeout"]
     assert function_seconds < visibility <= 1.2 * function_seconds
     assert (function_seconds, visibility) == (scale.FUNCTION_SECONDS, scale.VISIBILITY_SECONDS)
+    assert (function_seconds, visibility) == (stack.FUNCTION_SECONDS["retry"], stack.VISIBILITY_SECONDS)
+    redrive = source()["Resources"]["RetryQueue"]["Properties"]["RedrivePolicy"]
+    assert redrive["maxReceiveCount"] == scale.MOST_RECEIVES == 1000, "SQS takes no more"
 
 
 def test_a_call_at_its_longest_fits_into_an_invocation() -> None:
@@ -341,10 +348,6 @@ def test_only_the_function_that_renews_its_own_messages_may_feed_itself() -> Non
     assert allowed == ["RetryFunction"]
 
 
-LAMBDA_ENVIRONMENT_BYTES = 4096
-"""Of one function: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-
-
 @pytest.mark.parametrize(
     ("prompt", "fits"),
     [
@@ -417,7 +420,15 @@ def test_the_longest_settings_names_and_numbers_fit_into_lambdas_environment(lon
 
     variables = source()["Globals"]["Function"]["Environment"]["Variables"]
     environment = {name: text for name, value in variables.items() if (text := resolved(value)) is not None}
-    assert len(json.dumps(environment, ensure_ascii=False).encode()) < LAMBDA_ENVIRONMENT_BYTES
+    assert environment_finding(environment).state == "ok"
+    assert len(json.dumps(environment, ensure_ascii=False, separators=(",", ":")).encode()) <= MOST_BYTES
+    assert environment == variables_of(stack, account, region, {}, parameters), "what doctor counts before a deploy"
+
+
+def test_doctor_knows_the_defaults_of_the_template() -> None:
+    parameters = {name: str(each["Default"]) for name, each in source()["Parameters"].items()}
+    assert parameters | DEFAULTS == parameters
+    assert parameters["RetryConcurrency"] == doctor_before.RETRY_CONCURRENCY
 
 
 def test_layers_go_with_the_stack() -> None:

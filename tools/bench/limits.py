@@ -1,8 +1,9 @@
 """`python -m tools.bench.limits`: what AWS's limits make of uploads, on simulated time.
 
-The first table is docs/aws.md's, the second that of docs/many-uploads.md.
+The table `many` is that of docs/many-uploads.md, the others are docs/aws.md's.
 """
 
+import argparse
 import logging
 import statistics
 import sys
@@ -12,6 +13,8 @@ from backdrop.log import logger
 from tools.bench.money import IMAGE_USD, costs
 from tools.bench.report import table
 from tools.bench.scale import Scenario, simulated
+from tools.bench.simulated_gateway import Trouble
+from tools.simulation.simulated_aws import NEW_TABLE
 
 NEW_ACCOUNT = 10  # concurrent executions
 SCENARIOS = [
@@ -47,6 +50,21 @@ MANY = [
         notifies_queue=True,
     ),
 ]
+
+DAY = 86_400.0
+WEEK = (30.0, 30.0 + 7 * DAY)
+LONG = [
+    Scenario("the gateway is down for a week", 100, 60, trouble=Trouble(outage=WEEK), extra_seconds=7 * DAY),
+    Scenario("a hundred days' backlog at ten images a day", 1_010, 60, daily_limit=10),
+    Scenario(
+        "other functions take all executions for two days",
+        100,
+        60,
+        executions=NEW_ACCOUNT,
+        starved=(30.0, 30.0 + 2 * DAY),
+    ),
+]
+AT_ONCE = [Scenario("", 10_000, rpm, table=NEW_TABLE) for rpm in (600, 3_000)]
 
 
 def many_row(scenario: Scenario) -> dict[str, Any]:
@@ -92,12 +110,58 @@ def waits(seed: int) -> dict[str, Any]:
     }
 
 
+def long_row(scenario: Scenario) -> dict[str, Any]:
+    """One line of the table of waits that are longer than SQS keeps a message, or Lambda lets functions feed others."""
+    game = simulated(scenario)
+    usd = sum(costs(game).values())
+    return {
+        "": scenario.name,
+        "uploads": scenario.uploads,
+        "stored": game["stored"],
+        "dead letters": game["dead letters"],
+        "messages that grew too old": game["expired"],
+        "days": f"{game['oldest'] / DAY:.1f}",
+        "messages of an upload": game["most"].get("chain", 1),
+        "receives of a message": game["most"]["receives"],
+        "invocations an upload": f"{game['invocations']:.0f}",
+        "AWS, USD an upload": f"{usd:.4f}",
+        "of an image's price": f"{usd / IMAGE_USD:.1%}",
+        "unexpected errors": game["unexpected"],
+    }
+
+
+def at_once_row(scenario: Scenario) -> dict[str, Any]:
+    """One line of the table of ten thousand uploads at once on a new table."""
+    game = simulated(scenario)
+    return {
+        "uploads": scenario.uploads,
+        "calls/min": scenario.rpm,
+        "stored": game["stored"],
+        "unexpected errors": game["unexpected"],
+        "writes refused an upload": f"{game['counts'].get('writes refused', 0):.2f}",
+        "writes of the pace refused an upload": f"{game['counts'].get('writes of the pace refused', 0):.2f}",
+        "reads refused an upload": f"{game['counts'].get('reads refused', 0):.2f}",
+        "drain / perfect": f"{game['drain / perfect']:.3f}",
+        "invocations an upload": f"{game['invocations']:.2f}",
+    }
+
+
+TABLES = {
+    "account": lambda: map(row, SCENARIOS),
+    "many": lambda: map(many_row, MANY),
+    "waits": lambda: map(waits, (1, 2, 3)),
+    "long": lambda: map(long_row, LONG),
+    "at-once": lambda: map(at_once_row, AT_ONCE),
+}
+
+
 def main() -> int:
     """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench.limits", description=__doc__)
+    parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help="all of them, if none is named")
     logger.setLevel(logging.CRITICAL)
-    print(table([row(scenario) for scenario in SCENARIOS]), end="\n\n")
-    print(table([many_row(scenario) for scenario in MANY]), end="\n\n")
-    print(table([waits(seed) for seed in (1, 2, 3)]))
+    for name in parser.parse_args().tables or TABLES:
+        print(table(list(TABLES[name]())), end="\n\n", flush=True)
     return 0
 
 

@@ -39,11 +39,12 @@ from tools.bench.simulated_gateway import SimulatedGateway, SimulatedResults, Tr
 from tools.local_stack import ROOT
 from tools.simulation.simulated_aws import (
     CONCURRENT_EXECUTIONS,
-    TABLE_UNITS_A_SECOND,
+    GROWN_TABLE,
     Bill,
     QuietRegion,
     SimulatedDynamoDB,
     SimulatedEvents,
+    TableLimits,
 )
 from tools.simulation.simulated_lambda import SimulatedLambda
 from tools.simulation.simulated_queue import Queue, SimulatedQueues
@@ -58,7 +59,12 @@ VISIBILITY_SECONDS = 180.0
 CALL_SECONDS = (4.0, 12.0, 60.0)  # at least, on average, at most
 JPEG = b"\xff\xd8\xff" + bytes(29)
 METADATA = {"prompt": "a marble kitchen counter in soft morning light"}
-RETENTION_SECONDS = 14 * 86_400.0  # SQS keeps no message for longer
+MOST_RECEIVES = 1000
+"""The template's: of a message, before SQS moves it to DeadLetterQueue."""
+MOST_OF_A_CHAIN = 16
+"""https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
+EVENT_SECONDS = 6 * 3600.0  # Lambda keeps an event that it has no room for
+ENDS_BY_SECONDS = 200 * 86_400.0
 
 
 class Counting(Metrics):
@@ -119,7 +125,7 @@ class Play:
         self.time = SimulatedTime()
         self.bill = Bill()
         self.clock = SimulatedClock(self.time)
-        aws = QuietRegion(self.time, self.bill, scenario.table_units_a_second)
+        aws = QuietRegion(self.time, self.bill, scenario.table)
         self.photos, self.results = Bucket(is_versioned=True), Bucket()
         self.queue, self.dead_letters = Queue(self.time), list[dict[str, Any]]()
         self.dynamodb: Any = SimulatedDynamoDB(SimulatedTable(), aws)
@@ -135,6 +141,9 @@ class Play:
         self.visibility = scenario.visibility
         self.notifies_queue = scenario.notifies_queue
         self.twice_every = scenario.twice_every
+        self.may_feed_itself = scenario.may_feed_itself
+        for at, executions in zip(scenario.starved, (0, scenario.executions), strict=False):
+            self.time.at(START + at, partial(self.functions.allow, executions))
         self._looks_again = False
 
     def new_app(self) -> Services:
@@ -162,10 +171,10 @@ class Play:
             is_twice = self.twice_every and number % self.twice_every == 0
             for _ in range(1 + bool(is_twice)):
                 self.time.at(START + number / UPLOADS_A_SECOND, partial(self.notify, number))
-        self.time.run(until=START + RETENTION_SECONDS)
+        self.time.run(until=START + ENDS_BY_SECONDS)
 
     def notify(self, number: int, tries: int = 0) -> None:
-        """S3's event; Lambda keeps throttled ones and tries them again after 1 s to 5 min."""
+        """S3's event; Lambda keeps throttled ones for six hours, and tries them again after 1 s to 5 min."""
         key = photo_key(number)
         photo = self.photos.current(key) or self.photos.put(key, JPEG, self.time.now, METADATA, size=2_000_000)
         event = {
@@ -190,8 +199,13 @@ class Play:
             self.queue.send(json.dumps(event), delay=0.0)
             return
 
+        if self.time.now > photo.modified + EVENT_SECONDS:
+            envelope = {"requestContext": {"condition": "EventAgeExceeded"}, "requestPayload": event}
+            self.queue.send(json.dumps(envelope), delay=0.0)
+            return
+
         def work(app: Services) -> None:
-            self._run(handler("replace_background"), app, event)
+            self._run(handler("replace_background"), app, event, chain=0)
 
         if not self.functions.invoke("trigger", work):
             again = random.uniform(0.5, 1) * min(300.0, 2.0**tries)
@@ -203,14 +217,23 @@ class Play:
             handle = str(next(self.handles))
             message = self.queue.receive(handle, self.visibility)
             self.bill.peak("messages in flight", self.queue.in_flight)
+            self.bill.peak("chain", message.chain)
+            self.bill.peak("receives", message.received)
+            if message.received > MOST_RECEIVES or (message.chain > MOST_OF_A_CHAIN and not self.may_feed_itself):
+                self.queue.delete(handle)
+                self.queue.forget(handle)
+                self.dead_letters.append({"reason": {"code": "moved by SQS"}})
+                continue
             attributes = {
                 "ApproximateReceiveCount": str(message.received),
                 "SentTimestamp": str(int(message.sent_at * 1000)),
             }
             record = {"messageId": handle, "receiptHandle": handle, "body": message.body, "attributes": attributes}
 
-            def work(app: Services, handle: str = handle, record: dict[str, Any] = record) -> None:
-                answer = self._run(handler("retry"), app, {"Records": [record]})
+            def work(
+                app: Services, handle: str = handle, record: dict[str, Any] = record, chain: int = message.chain
+            ) -> None:
+                answer = self._run(handler("retry"), app, {"Records": [record]}, chain)
                 self.bill.counts["sqs requests"] += 1 + (not answer["batchItemFailures"])
                 if not answer["batchItemFailures"]:
                     self.queue.delete(handle)
@@ -228,8 +251,8 @@ class Play:
         self._looks_again = False
         self.poll()
 
-    def _run(self, function: ModuleType, app: Services, event: dict[str, Any]) -> Any:
-        getcurrent().app = app
+    def _run(self, function: ModuleType, app: Services, event: dict[str, Any], chain: int) -> Any:
+        getcurrent().app, getcurrent().chain = app, chain
         until = self.time.now + FUNCTION_SECONDS
         context = SimpleNamespace(
             aws_request_id="r",
@@ -273,8 +296,12 @@ class Scenario:
     visibility: float = VISIBILITY_SECONDS
     retry_concurrency: int = 0
     """RetryConcurrency; 0 for what the pace asks for."""
-    table_units_a_second: float = TABLE_UNITS_A_SECOND
-    """What the ledger's table takes, in write units."""
+    table: TableLimits = GROWN_TABLE
+    """What the ledger's table takes."""
+    starved: tuple[float, float] | tuple[()] = ()
+    """From when to when other functions take all executions of the account, in seconds since the start."""
+    may_feed_itself: bool = True
+    """RetryFunction has `RecursiveLoop: Allow`."""
 
     @property
     def seeds(self) -> range:
@@ -313,7 +340,7 @@ def simulated(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         perfect_end(came, play.gateway.calls, scenario.rpm, executions, closed)
         for executions in (scenario.executions, len(play.gateway.calls))
     )
-    drained = max(stored.values()) - START
+    drained = max(stored.values(), default=START) - START
     ideal = scenario.uploads * 60 / scenario.rpm + scenario.extra_seconds + scenario.call_seconds[1]
     answers = play.gateway.answers
     counts = play.bill.counts
@@ -333,8 +360,10 @@ def simulated(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
         "dead_letters": dict(Counter(dead_letter["reason"]["code"] for dead_letter in play.dead_letters)),
         "unexpected": counts["unexpected errors"],
         "writes refused": counts["writes refused"],
+        "reads refused": counts["reads refused"],
+        "expired": play.queue.expired,
         "invocations": counts["invocations"] / scenario.uploads,
-        "oldest": max(waits),
+        "oldest": max(waits, default=0.0),
         "counts": {name: count / scenario.uploads for name, count in counts.items()},
         "lambda seconds": play.bill.lambda_seconds / scenario.uploads,
         "most": dict(play.bill.most),
@@ -356,7 +385,7 @@ Lambda, for six hours at most. In the same moment the pace item is asked for mor
 those that are refused take a place in line a little later. Both are over within seconds. From a few thousand calls a
 minute on, Lambda's pollers of the queue matter, which grow by 300 a minute to 1,000. SQS's 120,000 messages in flight
 come from about 130,000 waiting uploads on: SQS then hands out no more, and the rest waits until some are done. Not
-simulated: that Lambda gives an event up after six hours, and reads a long line of events more slowly.
+simulated: that Lambda reads a long line of events more slowly.
 The requests of an upload, eight to AWS, are far from DynamoDB's and S3's other limits at any pace that Lambda allows.
 
 `make bench` leaves out what takes long to play; [larger games](#larger-games) were played apart."""

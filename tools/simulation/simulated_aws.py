@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 from botocore.exceptions import ClientError
 
@@ -28,9 +29,20 @@ POLLERS_AT_FIRST, POLLERS_A_SECOND = (
     5,
     5.0,
 )  # 300 more a minute; https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+
+
+@dataclass(frozen=True)
+class TableLimits:
+    """What a table takes in a second, in write and read units; each partition has an equal share of both."""
+
+    write_units: float
+    read_units: float
+    partitions: int
+
+
 # An account's default for a table that has grown with its load, and what a new one takes at once.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
-TABLE_UNITS_A_SECOND, NEW_TABLE_UNITS_A_SECOND = 40_000.0, 4_000.0
+GROWN_TABLE, NEW_TABLE = TableLimits(40_000, 40_000, 1), TableLimits(4_000, 12_000, 4)
 
 
 @dataclass
@@ -68,13 +80,16 @@ class TokenBucket:
 class QuietRegion:
     """A `Connection` to AWS on a good day: only DynamoDB refuses, more writes than it takes to one item or to a table.
 
-    `units_a_second` is what the table takes, in write units.
+    Reads are counted as one unit each.
     """
 
-    def __init__(self, time: SimulatedTime, bill: Bill, units_a_second: float) -> None:
+    def __init__(self, time: SimulatedTime, bill: Bill, table: TableLimits) -> None:
         self._time, self._bill = time, bill
         self._of_the_pace = TokenBucket(time, ITEM_WRITES_A_SECOND, ITEM_WRITES_A_SECOND / 10)
-        self._of_the_table = TokenBucket(time, units_a_second, units_a_second)
+        self._writes, self._reads = (
+            [TokenBucket(time, units / table.partitions, units / table.partitions) for _ in range(table.partitions)]
+            for units in (table.write_units, table.read_units)
+        )
         self._seconds: Counter[int] = Counter()
 
     def now(self) -> float:
@@ -92,25 +107,30 @@ class QuietRegion:
         """As `Connection`'s."""
         if written is not None:
             units = write_units(written)
-            self._admit(about, operation, units)
+            self._admit(about, operation, self._writes, units)
             self._bill.counts["dynamodb write units"] += units
+        elif service == "dynamodb":
+            self._admit(about, operation, self._reads, 1)
         counted, seconds = _BILLED[service, operation]
         if counted:
             self._bill.counts[counted] += 1
         self._time.sleep(SECONDS[seconds])
         return apply()
 
-    def _admit(self, item_id: str, operation: str, needed: int) -> None:
+    def _admit(self, item_id: str, operation: str, partitions: list[TokenBucket], needed: int) -> None:
         """As boto3's standard mode: three more tries, then the error."""
-        is_pace = item_id == "pace"  # nothing else is written by more than one worker at a time
+        # Nothing else is written by more than one worker at a time.
+        is_pace = item_id == "pace" and partitions is self._writes
+        partition = partitions[crc32(item_id.encode()) % len(partitions)]
         for tries in range(4):
-            if (not is_pace or self._of_the_pace.take()) and self._of_the_table.take(needed):
+            if (not is_pace or self._of_the_pace.take()) and partition.take(needed):
                 if is_pace:
                     self._bill.counts["writes of the pace"] += 1
                     self._seconds[int(self._time.now)] += 1
                     self._bill.peak("writes of the pace", self._seconds[int(self._time.now)])
                 return
-            self._bill.counts["writes of the pace refused" if is_pace else "writes refused"] += 1
+            refused = "writes of the pace" if is_pace else "writes" if partitions is self._writes else "reads"
+            self._bill.counts[f"{refused} refused"] += 1
             self._time.sleep(random.uniform(0, min(20, 2**tries)))
         raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, operation)
 

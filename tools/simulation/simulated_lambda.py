@@ -59,6 +59,10 @@ class SimulatedLambda:
         """Idle workers end, as after a deployment."""
         self._idle = {name: [] for name in self._idle}
 
+    def allow(self, executions: int) -> None:
+        """So many at once from here on: other functions of the account take the rest."""
+        self._executions = executions
+
     def provision(self, pollers: int) -> None:
         """As many pollers from the start on, in place of those that grow."""
         self._pollers_at_first = pollers

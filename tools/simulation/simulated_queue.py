@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from greenlet import getcurrent
+
 from tools.simulation.connection import Connection
 from tools.simulation.simulated_time import SimulatedTime
 
 IN_FLIGHT = 120_000  # of a standard queue, hidden ones included
+RETENTION_SECONDS = 14 * 86_400.0  # the longest that SQS keeps a message
 
 
 @dataclass
@@ -19,6 +22,8 @@ class Message:
     id: str
     body: str
     sent_at: float
+    chain: int = 1
+    """How many messages to Lambda, each sent while the one before was worked on, led to this one."""
     received: int = 0
     hidden: int = 0
     in_flight: bool = False
@@ -36,13 +41,15 @@ class Queue:
         self.in_flight = 0
         self.waiting = 0
         """Messages that are not deleted."""
+        self.expired = 0
+        """Messages that nobody deleted in time."""
         self.due: Callable[[], None] = lambda: None
 
-    def send(self, body: str, delay: float) -> Message:
+    def send(self, body: str, delay: float, chain: int = 1) -> Message:
         """Put a message in, to be seen in `delay` seconds."""
         self._sent += 1
         self.waiting += 1
-        message = Message(f"m{self._sent}", body, self._time.now)
+        message = Message(f"m{self._sent}", body, self._time.now, chain)
         self._show_at(message, self._time.now + delay)
         return message
 
@@ -103,6 +110,11 @@ class Queue:
             if message.hidden == hidden and not message.is_deleted:
                 self.in_flight -= message.in_flight
                 message.in_flight = False
+                if self._time.now - message.sent_at > RETENTION_SECONDS:
+                    message.is_deleted = True
+                    self.waiting -= 1
+                    self.expired += 1
+                    return
                 self._visible.append(message)
                 self.due()
 
@@ -124,7 +136,8 @@ class SimulatedQueues:
 
         def sent() -> None:
             if QueueUrl == self._retry_url:
-                self._retry.send(MessageBody, DelaySeconds)
+                # As Lambda's SDKs do in the trace header, by which Lambda recognizes functions that feed themselves.
+                self._retry.send(MessageBody, DelaySeconds, getattr(getcurrent(), "chain", 0) + 1)
             else:
                 self._dead_letters.append(json.loads(MessageBody))
 

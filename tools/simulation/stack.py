@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tools.simulation.play import Play
 
 FUNCTION_SECONDS = {"trigger": 150.0, "retry": 150.0, "reconcile": 600.0}
-VISIBILITY_SECONDS = 900.0
+VISIBILITY_SECONDS = 180.0
 FOLDERS = {"trigger": "replace_background", "retry": "retry", "reconcile": "reconcile"}
 PRICE = 0.03
 _KEY = re.compile(r'"key": "([^"]+)"')
