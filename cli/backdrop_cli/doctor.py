@@ -42,7 +42,7 @@ MAX_INLINE_WAIT_SECONDS = 120.0  # beyond a call's own time, for one that has to
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
-    help="With --before-deploy: one that you will name in --parameter-overrides.",
+    help="With --before-deploy: a parameter of the template that you will deploy with.",
 )
 @click.option(
     "--out",

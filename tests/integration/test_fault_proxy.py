@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from backdrop import bootstrap
-from tests.integration.harness import ROOT, Harness
+from tests.integration.harness import Harness
+from tools.local_stack import ROOT
 
 pytestmark = pytest.mark.skipif("SECOND_OPINION" not in os.environ, reason="half a minute: make second-opinion")
 MICROBURST = "microburst==0.10.0"

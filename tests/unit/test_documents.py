@@ -112,6 +112,24 @@ def test_every_command_and_option_of_the_aws_cli_exists(document: str) -> None:
     assert wrong == []
 
 
+def test_the_aws_cli_waits_as_long_as_the_function_that_it_invokes_may_take() -> None:
+    """After a minute it would invoke it once more."""
+    functions = load_yaml(str(TEMPLATE))["Resources"].values()
+    longest = max(each["Properties"].get("Timeout", 0) for each in functions if "Function" in each["Type"])
+    invoked = [
+        line for name in DOCUMENTS for line in (ROOT / name).read_text().splitlines() if "aws lambda invoke" in line
+    ]
+    waits = [int(found[1]) if (found := re.search(r"--cli-read-timeout (\d+)", line)) else 60 for line in invoked]
+    assert waits
+    assert min(waits) > longest >= 600
+
+
+def test_pages_that_lead_the_aws_cli_to_the_local_stack_say_what_older_ones_need() -> None:
+    pages = [name for name in DOCUMENTS if re.search(r"^export AWS_ENDPOINT_URL", (ROOT / name).read_text(), re.M)]
+    assert pages
+    assert [name for name in pages if "`--endpoint-url" not in (ROOT / name).read_text()] == []
+
+
 def test_commands_are_found_in_others_arguments_and_past_quotes() -> None:
     text = """f() { aws sqs send-message --queue-url "$(aws sqs get-queue-url --queue-name 'a; b')" \\
       --query 'x | --no' --message-body "$1"; } && aws --endpoint-url here s3 ls
