@@ -3,6 +3,7 @@
 import itertools
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -263,6 +264,21 @@ def test_a_dead_letter_that_is_moved_back_after_the_end_is_told_no_more(
     harness.drain()
     assert [event["states"]["REJECTED"] for event in ends] == [1]
     assert harness.charged() == 1
+
+
+def test_an_upload_of_a_batch_makes_one_request_more_than_another(
+    environment: pytest.MonkeyPatch, harness: Harness, photo: bytes, effects: Effects
+) -> None:
+    effects.watch(harness, environment)
+    batch = Batch(harness, "a.jpg", "b.jpg")
+    harness.upload("first.jpg", photo, prompt="wood")
+    effects.names.clear()
+    harness.upload("another.jpg", photo, prompt="wood")
+    usual = Counter(effects.names)
+    effects.names.clear()
+    batch.upload("a.jpg", photo, prompt="wood")
+    assert Counter(effects.names) - usual == {"UpdateItem": 1}
+    assert len(effects.names) == usual.total() + 1
 
 
 # Interruptions
