@@ -140,7 +140,8 @@ def is_whole(file: BinaryIO) -> bool:
     """Whether a JPEG, PNG or WebP has its end; only what hasn't is worth decoding to see whether it is broken."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:2] == b"\xff\xd8":
-            return data.find(b"\xff\xd9", _jpeg_scan(data)) >= 0
+            # From its end, which is where it is: nothing in between has to be read.
+            return data.rfind(b"\xff\xd9", _jpeg_scan(data)) >= 0
         if data[:4] == b"RIFF":
             return len(data) >= 8 + int.from_bytes(data[4:8], "little")
     return _png_chunk(file, b"IEND") is not None

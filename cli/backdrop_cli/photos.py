@@ -2,10 +2,10 @@
 
 import base64
 import hashlib
+import io
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 import click
 
@@ -53,20 +53,22 @@ class Photo:
         """Whether it brings one of its own."""
         return "prompt" in self.metadata or "prompt-b64" in self.metadata
 
-    def digests(self) -> tuple[str, str]:
-        """SHA-256 as S3 writes checksums, and MD5 as it writes the etag of what was put in one piece."""
+    def is_in(self, checksum: str | None, etag: str) -> bool:
+        """Whether an object with S3's SHA-256 `checksum`, if it has one, and this etag has the file's bytes.
+
+        The etag is an MD5 only of what was put in one piece, and never with a KMS key.
+        """
         with self.path.open("rb") as file:
-            return digests(file)
+            if checksum is not None and checksum == checksum_of(file):
+                return True
+            return etag == hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def digests(file: BinaryIO) -> tuple[str, str]:
-    """As `Photo.digests`, of a file that is open at its beginning; it is left there."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    while piece := file.read(2**20):
-        sha256.update(piece)
-        md5.update(piece)
+def checksum_of(file: io.BufferedReader | io.BytesIO) -> str:
+    """The SHA-256, as S3 writes it, of a file that is open at its beginning; it is left there."""
+    digest = hashlib.file_digest(file, "sha256").digest()
     file.seek(0)
-    return base64.b64encode(sha256.digest()).decode(), md5.hexdigest()
+    return base64.b64encode(digest).decode()
 
 
 def photo_of(path: Path, key: str, prompt: str | None, top: Path, options: dict[str, str]) -> Photo:

@@ -8,7 +8,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image as Images
 
@@ -79,12 +79,9 @@ def _prepared(path: Path, what: Plan) -> bytes:
             return _small_enough(_ordinary(image, what.max_side), what.extension, MAX_UPLOAD_BYTES)
 
 
-def _digest(file: BinaryIO) -> str:
-    sha256 = hashlib.sha256()
+def _digest(file: io.BufferedReader) -> str:
     file.seek(0)
-    while piece := file.read(2**20):
-        sha256.update(piece)
-    return sha256.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _decoded(image: Images.Image) -> None:

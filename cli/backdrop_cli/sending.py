@@ -17,7 +17,7 @@ from backdrop.reconcile import enqueue
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.headers import Unreadable
 from backdrop_cli.options import CliContext
-from backdrop_cli.photos import Photo, digests
+from backdrop_cli.photos import Photo, checksum_of
 from backdrop_cli.preparing import Plan, prepared
 from backdrop_cli.progress import bar, no_step, side_by_side
 from backdrop_cli.submission import Submitted, looked
@@ -91,7 +91,7 @@ def _put(deployment: Deployment, photo: Photo, data: bytes | None, replaces: Job
             Body=body,
             Metadata=photo.metadata,
             ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=digests(body)[0],  # by which a bucket with a KMS key, too, tells what it has
+            ChecksumSHA256=checksum_of(body),  # by which a bucket with a KMS key, too, tells what it has
             **condition,
         )
     version_id = known_version(answer.get("VersionId"))
