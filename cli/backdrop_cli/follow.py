@@ -15,7 +15,7 @@ from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, pace_now
 from backdrop_cli.uploads import records_of
 
-UNKNOWN_SECONDS = 60.0  # for so long an upload may be on its way to the ledger
+UNKNOWN_SECONDS = 60.0  # from then on it is asked whether what the ledger doesn't know was replaced or deleted
 _LOOK_EVERY_SECONDS = 1.0
 _ITS_TIME_SECONDS = 2.0  # a file system's times may be rounded
 _RESERVED = re.compile(r"CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]", re.IGNORECASE)

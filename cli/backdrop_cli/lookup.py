@@ -28,6 +28,8 @@ class KnownUpload:
     stored: dict[str, Any]
     is_current: bool
     """Whether it is what is under its key now."""
+    uploaded_at: float
+    """In epoch seconds."""
 
     @property
     def item(self) -> dict[str, Any]:
@@ -46,15 +48,16 @@ def uploads_called(deployment: Deployment, name: str) -> list[KnownUpload]:
     Of a key's uploads those are found whose versions S3 still has; by its job id, every one that the ledger has.
     """
     found = [
-        KnownUpload(job, stored_item(deployment, job.id), is_current)
-        for job, is_current in _versions(deployment, prefix_of(deployment, name))
+        KnownUpload(job, stored_item(deployment, job.id), is_current, uploaded_at)
+        for job, is_current, uploaded_at in _versions(deployment, prefix_of(deployment, name))
     ]
     if not found and _JOB_ID.fullmatch(name):
         stored = stored_item(deployment, name)
         if stored:
             record = record_of(stored)
             job = Job(record.bucket, record.key, record.version_id, record.etag, modified=record.modified)
-            found = [KnownUpload(job, stored, deployment.storage.resolve(Job(job.bucket, job.key)).id == job.id)]
+            is_current = deployment.storage.resolve(Job(job.bucket, job.key)).id == job.id
+            found = [KnownUpload(job, stored, is_current, record.created_at)]
     if not found:
         raise click.UsageError(f"There is no upload {name}. Name it by its whole key, or by its job id of 32 digits.")
     return found
@@ -75,14 +78,15 @@ def plain_item(stored: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _versions(deployment: Deployment, key: str) -> Iterator[tuple[Job, bool]]:
+def _versions(deployment: Deployment, key: str) -> Iterator[tuple[Job, bool, float]]:
     bucket = deployment.settings.input_bucket
     for page in deployment.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
         for entry in page.get("Versions", []):
             if entry["Key"] != key:
                 return  # keys are sorted: this one comes before those that begin with it
             version_id, etag, modified = identity(entry)
-            yield Job(bucket, key, version_id, etag, entry["Size"], modified), entry["IsLatest"]
+            job = Job(bucket, key, version_id, etag, entry["Size"], modified)
+            yield job, entry["IsLatest"], entry["LastModified"].timestamp()
 
 
 def _plain(value: Any) -> Any:

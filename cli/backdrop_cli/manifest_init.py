@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from backdrop_cli.csv_cells import protected
 from backdrop_cli.finding import find
 from backdrop_cli.manifest import FILE, OPTIONS, PROMPT, VARIANT
 from backdrop_cli.options import CliContext, common, examples
@@ -41,16 +42,12 @@ def init(context: CliContext, folder: Path, table: Path | None) -> None:
         with table.open("x", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            writer.writerows([_cell(photo.relative_to(base)), *[""] * (len(COLUMNS) - 1)] for photo in photos)
+            writer.writerows(
+                [protected(photo.relative_to(base).as_posix()), *[""] * (len(COLUMNS) - 1)] for photo in photos
+            )
     except FileExistsError:
         raise click.UsageError(f"{table} is there already. Name another file behind the folder.") from None
     context.answer(
         {"table": str(table), "photos": len(photos)},
         f"{table}: {counted(len(photos), 'photo')}. Fill in prompts, or say one: backdrop submit --manifest {table}",
     )
-
-
-def _cell(path: Path) -> str:
-    """A path that a spreadsheet doesn't take for a formula."""
-    name = path.as_posix()
-    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name

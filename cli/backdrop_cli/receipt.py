@@ -13,6 +13,7 @@ import click
 
 from backdrop.clock import iso_time
 from backdrop.upload import Record
+from backdrop_cli.csv_cells import protected
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.manifest import FILE
 from backdrop_cli.options import CliContext, common, examples
@@ -53,14 +54,6 @@ def _row(record: Record) -> dict[str, Any]:
         "tag": record.tag or None,
         "batch": record.batch_id or None,
     }
-
-
-def _as_text(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe; keys are whatever somebody uploads.
-
-    https://owasp.org/www-community/attacks/CSV_Injection
-    """
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 @examples(
@@ -136,4 +129,4 @@ def _write(context: CliContext, rows: list[dict[str, Any]], columns: tuple[str, 
     writer.writeheader()
     for row in rows:
         cells = {name: " ".join(value) if isinstance(value, list) else value for name, value in row.items()}
-        writer.writerow({name: _as_text(value) for name, value in cells.items()})
+        writer.writerow({name: protected(value) if isinstance(value, str) else value for name, value in cells.items()})

@@ -14,7 +14,7 @@ from backdrop_cli.lookup import uploads_called
 from backdrop_cli.options import CliContext, common, examples, spending
 from backdrop_cli.page import counted
 from backdrop_cli.progress import bar, side_by_side
-from backdrop_cli.uploads import Stage, asks_for, prefix_of, seen, stage_of
+from backdrop_cli.uploads import NO_PHOTO, Stage, asks_for, prefix_of, seen, stage_of
 
 LETTER_SECONDS = 14 * 86400.0
 """For so long SQS keeps a dead letter, as the template says."""
@@ -33,6 +33,8 @@ class _Named:
 
     @property
     def why_not(self) -> str:
+        if self.job.is_skipped and self.record is None:
+            return f"it is {NO_PHOTO}"
         return "" if self.job.failed_at else _WHY_NOT.get(self.stage, "")
 
 

@@ -13,7 +13,7 @@ from backdrop_cli.forecast import pace_now
 from backdrop_cli.lookup import KnownUpload, plain_item, stored_item, uploads_called
 from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
-from backdrop_cli.uploads import WAITS, Stage, stage_of, waits_for
+from backdrop_cli.uploads import NO_PHOTO, WAITS, Stage, stage_of, unnoticed, waits_for
 
 
 @examples(
@@ -81,8 +81,10 @@ def _data(deployment: Deployment, upload: KnownUpload) -> dict[str, Any]:
     waits = None
     if record and stage is Stage.WAITING:
         waits = waits_for(record, pace_now(deployment), deployment.settings.daily_image_limit, now)
+    is_skipped = upload.job.is_skipped and not record
     return (upload.item or _unknown(upload)) | {
-        "status": str(stage),
+        "status": "skipped" if is_skipped else str(stage),
+        "because": NO_PHOTO if is_skipped else unnoticed(stage, now - upload.uploaded_at),
         "waits_for": waits,
         "is_current": upload.is_current,
     }
@@ -108,9 +110,11 @@ _ROWS = {
 
 def _lines(data: dict[str, Any]) -> Iterator[str]:
     """A title and a value each, none of them wrapped: links and ids are there to be copied."""
-    state = f"{data['state'] or 'not in the ledger yet'}: {data['status']}"
+    state = f"{data['state'] or 'not in the ledger'}: {data['status']}"
     if data["waits_for"]:
         state += f", {WAITS[data['waits_for']]}"
+    if data["because"]:
+        state += f"; {data['because']}"
     rows = [("state", state if data["is_current"] else f"{state}; another object is under its key, or none")]
     for name, title in _ROWS.items():
         if value := data.get(name):

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from backdrop.clock import iso_time
-from backdrop.reconcile import OLDEST_SECONDS
+from backdrop.job import Job
 from backdrop_cli.decisions import MOST_COUNTED, UNDECIDED, reviewed
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.forecast import PaceNow, Quote, duration, pace_now, quote
@@ -21,7 +21,19 @@ from backdrop_cli.options import CliContext, common, examples
 from backdrop_cli.page import counted, dollars
 from backdrop_cli.printable import printable
 from backdrop_cli.receipt_sums import folder_of
-from backdrop_cli.uploads import WAITS, Stage, UploadView, last_failure, prefix_of, seen, still_to_buy, waits_for
+from backdrop_cli.uploads import (
+    NO_PHOTO,
+    WAITS,
+    Stage,
+    Unnoticed,
+    UploadView,
+    last_failure,
+    prefix_of,
+    seen,
+    still_to_buy,
+    unnoticed,
+    waits_for,
+)
 
 WATCH_SECONDS = 2.0
 GROUPS: dict[str, Callable[[UploadView], str]] = {
@@ -34,8 +46,7 @@ GROUPS: dict[str, Callable[[UploadView], str]] = {
 class Tally:
     """Uploads by stage, the failed ones by reason, and the images that are still to be bought.
 
-    Those that nobody looks at until `backfill` are `untouched`: the reconciler leaves alone what is more than a day
-    old.
+    Those that are new or stuck are counted in `unnoticed`, too, by what becomes of them.
     """
 
     stages: Counter[Stage] = field(default_factory=Counter)
@@ -46,7 +57,9 @@ class Tally:
     """Those of them that wait for another try, by what went wrong last."""
     groups: dict[str, Counter[Stage]] = field(default_factory=dict)
     """The stages by folder or tag, if that was asked for; tags are known once the ledger knows an upload."""
-    untouched: int = 0
+    unnoticed: Counter[Unnoticed | None] = field(default_factory=Counter)
+    skipped: int = 0
+    """Objects that are no photos."""
     calls_left: int = 0
     images_left: int = 0
     results: list[list[str]] = field(default_factory=list)
@@ -59,15 +72,20 @@ def tally(deployment: Deployment, prefix: str, pace: PaceNow, by: str | None = N
     One that the ledger doesn't know the options of is counted as one image.
     """
     counts, now = Tally(), deployment.clock.now()
-    for upload in seen(deployment, prefix):
+
+    def skip(_job: Job) -> None:
+        counts.skipped += 1
+
+    for upload in seen(deployment, prefix, skip):
         counts.stages[upload.stage] += 1
         if by:
             counts.groups.setdefault(GROUPS[by](upload), Counter())[upload.stage] += 1
-        record = upload.record
+        record, lost = upload.record, unnoticed(upload.stage, now - upload.listed.modified)
+        counts.unnoticed[lost] += 1
         if upload.stage is Stage.FAILED and record:
             counts.reasons[(record.reason or {}).get("code", "unknown")] += 1
-        elif upload.stage in (Stage.NEW, Stage.STUCK) and now - upload.listed.modified > OLDEST_SECONDS:
-            counts.untouched += 1
+        elif lost is Unnoticed.UNTOUCHED:
+            continue
         elif upload.stage is Stage.DONE:
             if record and len(counts.results) <= MOST_COUNTED:
                 counts.results.append([str(output["key"]) for output in record.stored])
@@ -145,7 +163,9 @@ def _grouped(groups: dict[str, Counter[Stage]]) -> Table:
 def _data(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, now: float) -> dict[str, Any]:
     settings = deployment.settings
     return {str(stage): counts.stages[stage] for stage in Stage} | {
-        "untouched": counts.untouched,
+        "lost": counts.unnoticed[Unnoticed.LOST],
+        "untouched": counts.unnoticed[Unnoticed.UNTOUCHED],
+        "skipped": counts.skipped,
         "failed_by_reason": dict(counts.reasons),
         "paused": pace.pause_reason if pace.paused_since else None,
         "failing_since": iso_time(pace.blocked_since) if pace.blocked_since else None,
@@ -170,8 +190,15 @@ def _shown(deployment: Deployment, counts: Tally, pace: PaceNow, left: Quote, no
     for stage in Stage:
         if counts.stages[stage] or stage not in (Stage.NEW, Stage.STUCK):
             table.add_row(str(stage), str(counts.stages[stage]))
-    if counts.untouched:
-        table.add_row("untouched", f"{counts.untouched} of the new and stuck; `backdrop backfill` has them done")
+    if just := counts.unnoticed[Unnoticed.ON_ITS_WAY]:
+        table.add_row("  just uploaded", str(just))
+    if lost := counts.unnoticed[Unnoticed.LOST]:
+        search = "looked for every quarter of an hour, and now by `backdrop retry`"
+        table.add_row("lost", f"{lost} of the new and stuck; {search}")
+    if old := counts.unnoticed[Unnoticed.UNTOUCHED]:
+        table.add_row("untouched", f"{old} of the new and stuck; `backdrop backfill` has them done")
+    if counts.skipped:
+        table.add_row("skipped", f"{counts.skipped}, {NO_PHOTO}")
     for why, number in (counts.waits - Counter({"retry": counts.waits["retry"]})).most_common():
         table.add_row(f"  {WAITS[why]}", str(number))
     for failure, number in counts.retries.most_common():

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from backdrop.aws_errors import status_of
 from backdrop.batches import METADATA
 from backdrop.job import Job
+from backdrop.reconcile import YOUNGEST_SECONDS
 from backdrop.s3_objects import identity
 from backdrop.states import State
 from backdrop.upload import Record
@@ -17,7 +18,6 @@ from backdrop_cli.deployment import Deployment
 from backdrop_cli.photos import Photo
 from backdrop_cli.uploads import Stage, records_of, stage_of
 
-ON_ITS_WAY_SECONDS = 300.0  # an upload that the ledger doesn't know is on its ordinary way for so long
 REPLACED = "replaced"
 MOST_PAGES, KEYS_A_PAGE = 2, 100  # of a listing: so many, and one more for so many keys
 
@@ -51,7 +51,7 @@ class Submitted:
         if self.job is None:
             return True
         if self.record is None:
-            return self.seen_at - self.modified > ON_ITS_WAY_SECONDS
+            return self.seen_at - self.modified > YOUNGEST_SECONDS
         return stage_of(self.record, self.seen_at) in (Stage.NEW, Stage.STUCK)
 
     @property

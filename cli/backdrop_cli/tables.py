@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from backdrop_cli.csv_cells import plain
+
 MOST_CHARACTERS = 1_000_000
 """Of one line: a file without line ends is no table."""
 _DELIMITERS = (",", ";", "\t")
@@ -136,7 +138,7 @@ def _records(lines: _Lines, delimiter: str, wrong: Wrong) -> Iterator[tuple[int,
         if any(map(_NOT_UTF_8.search, cells)):
             wrong(line, f"it is not UTF-8: {_SAVE_AS}")
             continue
-        yield line, [cell.strip() for cell in cells]
+        yield line, [plain(cell.strip()) for cell in cells]
 
 
 def _in_words(error: str) -> str:

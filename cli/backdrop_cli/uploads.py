@@ -1,6 +1,6 @@
 """What is in the input bucket beside what the ledger says about it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +10,7 @@ import click
 from backdrop.errors import PermanentFailure, Superseded
 from backdrop.inspection import fingerprint, inspect
 from backdrop.job import Job
+from backdrop.reconcile import OLDEST_SECONDS, YOUNGEST_SECONDS
 from backdrop.states import State
 from backdrop.storage import Listed
 from backdrop.upload import Record
@@ -33,6 +34,18 @@ class Stage(StrEnum):
     FAILED = "failed"
 
 
+class Unnoticed(StrEnum):
+    """What becomes of an upload that is new or stuck, by its age: as the reconciler has it."""
+
+    ON_ITS_WAY = "it was just uploaded"
+    LOST = "its event or message was lost; that is looked for every quarter of an hour, and now by `backdrop retry`"
+    UNTOUCHED = "it is more than a day old, and `backdrop backfill` has it done"
+
+
+NO_PHOTO = "no photo: a folder marker, an empty object, a prompt.txt, or what a system left behind as .DS_Store is"
+"""Of an object that is skipped."""
+
+
 @dataclass(frozen=True)
 class UploadView:
     """A current object of the input bucket, with its record if there is one."""
@@ -51,6 +64,15 @@ def stage_of(record: Record | None, now: float) -> Stage:
     if record.lease_until > now:
         return Stage.RUNNING
     return Stage.STUCK if record.is_stuck(now) else Stage.WAITING
+
+
+def unnoticed(stage: Stage, age_seconds: float) -> Unnoticed | None:
+    """What becomes of an upload that nobody works on and no message is about; None for every other."""
+    if stage not in (Stage.NEW, Stage.STUCK):
+        return None
+    if age_seconds > OLDEST_SECONDS:
+        return Unnoticed.UNTOUCHED
+    return Unnoticed.LOST if stage is Stage.STUCK or age_seconds > YOUNGEST_SECONDS else Unnoticed.ON_ITS_WAY
 
 
 def waits_for(record: Record, pace: PaceNow, daily_limit: int, now: float) -> str:
@@ -122,12 +144,17 @@ def prefix_of(deployment: Deployment, place: str) -> str:
     return prefix
 
 
-def seen(deployment: Deployment, prefix: str) -> Iterator[UploadView]:
-    """All uploads under `prefix`, a page of the listing at a time; folder markers and the like left out."""
+def seen(
+    deployment: Deployment, prefix: str, skipped: Callable[[Job], None] = lambda _job: None
+) -> Iterator[UploadView]:
+    """All uploads under `prefix`, a page of the listing at a time; of folder markers and the like `skipped` hears."""
     bucket = deployment.settings.input_bucket
     cursor: dict[str, str] | None = None
     while True:
         page, cursor = deployment.storage.list_uploads(bucket, cursor, prefix)
+        for upload in page:
+            if upload.job.is_skipped:
+                skipped(upload.job)
         page = [upload for upload in page if not upload.job.is_skipped]
         known = records_of(deployment, [upload.job.id for upload in page])
         now = deployment.clock.now()

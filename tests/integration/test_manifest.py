@@ -233,7 +233,8 @@ def test_a_folders_photos_become_a_table_that_can_be_submitted(
     assert run("manifest", "init", "shoes") == {"table": "shoes/manifest.csv", "photos": 4}
     assert (tmp_path / "shoes" / "manifest.csv").read_bytes().decode() == (
         "\ufefffile,prompt,variant,n,size,tag\r\n"
-        './=1+1.jpg,,,,,\r\n"caf\u00e9/a, b.jpg",,,,,\r\nphone.heic,,,,,\r\nred.jpg,,,,,\r\n'
+        "'=1+1.jpg,,,,,\r\n"
+        '"caf\u00e9/a, b.jpg",,,,,\r\nphone.heic,,,,,\r\nred.jpg,,,,,\r\n'
     )
     assert "is there already" in run("manifest", "init", "shoes", code=2)
     assert run("manifest", "init", "shoes", "shop.csv")["photos"] == 4

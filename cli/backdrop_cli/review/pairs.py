@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from backdrop.job import Job
+from backdrop.reconcile import YOUNGEST_SECONDS
 from backdrop.states import State
 from backdrop.storage import Listed
 from backdrop.upload import Record
 from backdrop_cli.decisions import APPROVED, REJECTED, Decision, verdict_of
-from backdrop_cli.submission import ON_ITS_WAY_SECONDS
 from backdrop_cli.uploads import Stage
 
 MOST_EARLIER = 8
@@ -145,7 +145,7 @@ def after_upload(pair: Pair | None, upload: Listed) -> Pair:
 def is_moving(pair: Pair, now: float) -> bool:
     """Whether something may become of it within a minute."""
     if pair.stage is Stage.NEW:
-        return now - pair.uploaded_at < ON_ITS_WAY_SECONDS
+        return now - pair.uploaded_at < YOUNGEST_SECONDS
     if pair.stage is Stage.WAITING:
         return pair.record is not None and pair.record.due_at < now + SOON_SECONDS
     return pair.stage is Stage.RUNNING

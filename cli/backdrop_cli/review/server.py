@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from backdrop_cli.csv_cells import protected
 from backdrop_cli.deployment import Deployment, Unreachable, explained
 from backdrop_cli.review.again import NotAgain, ask_again, price
 from backdrop_cli.review.board import Board
@@ -183,7 +184,9 @@ class Review:
             if pair.status is Status.REJECTED and pair.asked:
                 asked = pair.asked
                 prompt = (asked.prompt or "").replace("{", "{{").replace("}", "}}")  # as a manifest writes braces
-                table.writerow([pair.job.key, prompt, asked.n, asked.size, asked.tag])
+                table.writerow(
+                    [protected(pair.job.key), protected(prompt), asked.n, asked.size, protected(asked.tag or "")]
+                )
         headers = {"Content-Disposition": 'attachment; filename="rejected.csv"'}
         return Response(file.getvalue(), media_type="text/csv", headers=headers)
 
