@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ PHOTOS = 40
 
 
 @pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What AWS was asked, by operation, with "the answer" where somebody agreed."""
     requests: list[str] = []
     client: Any = botocore.client.BaseClient
