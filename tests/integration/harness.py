@@ -5,28 +5,14 @@
 
 from backdrop import bootstrap
 from backdrop.services import Services
-from tests.aws_events import envelope, eventbridge_event, s3_event
 from tests.integration import moved_clock
 from tests.integration.moved_clock import MovedClock
 from tests.integration.moved_queues import MovedQueues
-from tests.integration.simulated_lambda import Killed, SimulatedLambda
-from tests.integration.stack import INPUT, KEY_PARAMETER, OUTPUT, TABLE, Stack
+from tests.integration.simulated_lambda import SimulatedLambda
+from tests.integration.stack import Stack
 from tests.integration.users import Users
 from tests.integration.views import Views
 from tools.stand_in_gateway.server import GatewayControl
-
-__all__ = [
-    "INPUT",
-    "KEY_PARAMETER",
-    "OUTPUT",
-    "TABLE",
-    "Harness",
-    "Killed",
-    "MovedClock",
-    "envelope",
-    "eventbridge_event",
-    "s3_event",
-]
 
 
 class Harness:

@@ -1,7 +1,11 @@
 """The simulation of `make simulate`: new seeds every run, and that it plays the same seed the same."""
 
 import random
+from typing import Any
 
+import pytest
+
+from backdrop.events import EventPublisher
 from tools.simulation.determinism import real_monotonic
 from tools.simulation.drawing import draw
 from tools.simulation.play import Play
@@ -23,3 +27,16 @@ def test_one_seed_has_one_history() -> None:
         first, second = Play(draw(seed)).run(), Play(draw(seed)).run()
 
         assert first.history == second.history
+
+
+def test_an_error_of_the_program_itself_breaks_a_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, errors = EventPublisher.replaced, [ZeroDivisionError()]
+
+    def broken_at_first(*arguments: Any) -> None:
+        if errors:
+            raise errors.pop()
+        real(*arguments)
+
+    monkeypatch.setattr(EventPublisher, "replaced", broken_at_first)
+
+    assert any("ZeroDivisionError" in violation for violation in Play(draw(3)).run().violations)

@@ -281,7 +281,7 @@ class Play:
         """Metrics count for the stack of the worker that writes them."""
         worker: Worker = getcurrent().worker
         worker.stack.metrics.update(values)
-        if "UnforeseenErrors" in values:
+        if "UnexpectedErrors" in values:
             self.promises.unexpected(worker)
 
     def logged(self, text: str) -> None:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from backdrop.call import Purchase
 from backdrop.clock import Clock
-from backdrop.errors import Postponed, Seen, Throttled
+from backdrop.errors import KnownUpload, Postponed, Throttled
 from backdrop.job import Job
 from backdrop.ledger_items import attributes, item_of, record_of, refused_item
 from backdrop.states import State
@@ -132,7 +132,7 @@ class Ledger:
     def write(self, before: Record, after: Record) -> Record:
         """Replace `before` by `after`. Raises Postponed when another worker has taken over or moved the upload on.
 
-        For an upload that was taken for new, raises Seen when the ledger knows it.
+        For an upload that was taken for new, raises KnownUpload when the ledger knows it.
         """
         if before.updated_at == _NEVER:
             return self._put(after, "attribute_not_exists(id)", {})
@@ -329,7 +329,7 @@ class Ledger:
             # DynamoDB gives numbers back in another form.
             if not stored or record_of(stored) != record_of(item):
                 if not values:
-                    raise Seen("another worker has this upload, or had it", now) from None
+                    raise KnownUpload("another worker has this upload, or had it", now) from None
                 raise Postponed(
                     "another worker has moved this upload on", now + DUPLICATE_LOOKS_AGAIN_SECONDS
                 ) from None

@@ -15,7 +15,7 @@ from backdrop.call import Purchase
 from backdrop.claimed_upload import ClaimedUpload, FailedForGood, HandedOff, best_effort
 from backdrop.clock import iso_time
 from backdrop.delivery import LINK_LIFE_SECONDS, store
-from backdrop.errors import PermanentFailure, Postponed, Seen, Superseded, Unchanged, Unreadable
+from backdrop.errors import KnownUpload, PermanentFailure, Postponed, Superseded, Unchanged, Unreadable
 from backdrop.events_in import Malformed
 from backdrop.job import Job
 from backdrop.log import logger
@@ -119,7 +119,7 @@ def _with_batch(claimed: ClaimedUpload) -> Record:
 def _process(job: Job, services: Services, owner: str, ends_at: float, is_new: bool) -> Record:
     lease_seconds = ends_at - services.clock.now()
     if is_new:
-        with suppress(Seen):  # of a duplicate event
+        with suppress(KnownUpload):  # of a duplicate event
             return _work_on(ClaimedUpload(job, services, services.ledger.unseen(job, owner, lease_seconds), ends_at))
         lease_seconds = ends_at - services.clock.now()
     if job.purchase:
