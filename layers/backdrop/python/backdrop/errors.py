@@ -1,30 +1,30 @@
 """What can go wrong with an upload, as types with a meaning.
 
     BackdropError
-    ├── Postponed           nothing is wrong: come back at a time that is known
-    │   ├── NoSlotFree      no slot is free: the upload's place in the queue
-    │   ├── Paused          the account or the gateway is at fault, and all calls wait
+    ├── Postponed              nothing is wrong: come back at a time that is known
+    │   ├── NoSlotFree         no slot is free: the upload's place in the queue
+    │   ├── Paused             the account or the gateway is at fault, and all calls wait
     │   ├── DailyLimitReached
-    │   ├── Throttled       AWS asks for fewer requests
-    │   └── KnownUpload     taken for new, and the ledger knows it: claim it
-    ├── PermanentFailure    this upload can't succeed by itself: dead-letter it with the reason
-    │   └── Unreadable      S3 will not give an object to the functions
-    ├── Superseded          the upload is gone or replaced by a newer one: nothing to do
-    ├── Unchanged           the result that is there was made from the very same: nothing to buy
-    ├── NotPublished        EventBridge did not take an event
-    ├── NotConfigured       a setting of the function is missing or makes no sense
-    ├── GatewayError        what one gateway call came to
-    │   ├── NeverSent       no connection was made                      → not charged
-    │   │   └── KeyThrottledSSM asks for fewer requests for the gateway key
-    │   ├── GatewayBusy     429, or a proxy that did not reach it       → not charged
-    │   ├── AccountFault    401 to 404, or no money: key, wallet, model → not charged
-    │   ├── BadRequestError 400, 409, 413, 415, 422: this very request  → not charged
-    │   ├── CallFailed      408, 500, 502 and every other 5xx           → a proxy may hide a charge
-    │   ├── NoImage         200 without an image                        → taken as charged
-    │   └── OutcomeUnknown  sent, but no complete answer                → nobody knows
-    └── ResultError         a paid result could not be fetched from its link
-        ├── ResultUnreachableit may work later
-        └── ResultUnusable  403, 404, 410, a refused address or hostile bytes
+    │   ├── Throttled          AWS asks for fewer requests
+    │   └── KnownUpload        taken for new, and the ledger knows it: claim it
+    ├── PermanentFailure       this upload can't succeed by itself: dead-letter it with the reason
+    │   └── Unreadable         S3 will not give an object to the functions
+    ├── Superseded             the upload is gone or replaced by a newer one: nothing to do
+    ├── Unchanged              the result that is there was made from the very same: nothing to buy
+    ├── NotPublished           EventBridge did not take an event
+    ├── NotConfigured          a setting of the function is missing or makes no sense
+    ├── GatewayError           what one gateway call came to
+    │   ├── NeverSent          no connection was made                      → not charged
+    │   │   └── KeyThrottled   SSM asks for fewer requests for the gateway key
+    │   ├── GatewayBusy        429, or a proxy that did not reach it       → not charged
+    │   ├── AccountFault       401 to 404, or no money: key, wallet, model → not charged
+    │   ├── BadRequestError    400, 409, 413, 415, 422: this very request  → not charged
+    │   ├── CallFailed         408, 500, 502 and every other 5xx           → a proxy may hide a charge
+    │   ├── NoImage            200 without an image                        → taken as charged
+    │   └── OutcomeUnknown     sent, but no complete answer                → nobody knows
+    └── ResultError            a paid result could not be fetched from its link
+        ├── ResultUnreachable  it may work later
+        └── ResultUnusable     403, 404, 410, a refused address or hostile bytes
 
 Messages go to logs and dead letters: never put a key, a link or a prompt into one.
 """
