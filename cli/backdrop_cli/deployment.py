@@ -26,6 +26,7 @@ from backdrop.errors import NotConfigured
 from backdrop.ledger import Ledger
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
+from backdrop.records import Records
 from backdrop.result_storage import ResultStorage
 from backdrop.settings import Settings
 from backdrop.storage import Storage
@@ -118,8 +119,13 @@ class Deployment:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The uploads' records."""
+        """One upload's record at a time."""
         return Ledger(self.dynamodb, self.settings.ledger_table, self.clock)
+
+    @cached_property
+    def records(self) -> Records:
+        """Many uploads' records at once."""
+        return Records(self.dynamodb, self.settings.ledger_table, self.clock)
 
     @cached_property
     def batches(self) -> Batches:

@@ -23,7 +23,7 @@ def keys(deployment: Deployment, is_documented: bool) -> Finding:
     """
     seen = Counter(
         what
-        for record in islice(deployment.ledger.all(), _LOOKED_AT)
+        for record in islice(deployment.records.all(), _LOOKED_AT)
         for line in record.history
         for what in (REPLAY_KNOWN, REPLAY_NEW)
         if line.endswith(what)

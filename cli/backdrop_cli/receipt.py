@@ -30,7 +30,7 @@ COLUMNS = (
 
 def bought(deployment: Deployment, key: str | None, since: float) -> Iterator[Record]:
     """The records of what was paid for or may have been, by key, by time or both; the whole ledger is read."""
-    for record in deployment.ledger.all():
+    for record in deployment.records.all():
         if not (record.paid_at or record.unsettled_images) or key not in (None, record.key):
             continue
         if (record.paid_at or record.updated_at) >= since:

@@ -170,6 +170,6 @@ def records_of(deployment: Deployment, ids: list[str]) -> dict[str, Record]:
     chunks = [ids[start : start + 100] for start in range(0, len(ids), 100)]
     found: dict[str, Record] = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        for some in pool.map(deployment.ledger.known, chunks):
+        for some in pool.map(deployment.records.known, chunks):
             found.update(some)
     return found

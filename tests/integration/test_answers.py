@@ -271,7 +271,7 @@ def test_row_28_an_error_in_a_200_is_in_the_letter_and_in_the_log_and_kept_as_it
     assert kept is not None
     assert (kept["id"]["S"], kept["answer"]["B"]) == (f"answer-{job.id}", text)
     assert 6.9 * DAY < int(kept["expires_at"]["N"]) - harness.now() <= 7 * DAY
-    assert [record.id for record in harness.services.ledger.all()] == [job.id], "receipts don't see it"
+    assert [record.id for record in harness.services.records.all()] == [job.id], "receipts don't see it"
 
 
 def test_row_28_of_a_large_answer_without_an_image_the_start_is_kept(harness: Harness, photo: bytes) -> None:

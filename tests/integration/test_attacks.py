@@ -58,7 +58,7 @@ def test_row_99_inline_images_that_can_not_be_stored_are_asked_for_max_attempts_
     assert harness.charged() == 6
     [dead_letter] = harness.dead_letters()
     assert (dead_letter["reason"]["code"], dead_letter["reason"]["billed"]) == ("outcome_unknown", "yes")
-    [record] = harness.services.ledger.all()
+    [record] = harness.services.records.all()
     assert (record.images, record.unsettled_images) == (1, 5)  # of each repeated call the ledger says that it may cost
 
 

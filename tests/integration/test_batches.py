@@ -391,7 +391,7 @@ def test_ended_at_every_effect_a_batch_is_told_at_least_once_never_early_and_wit
         harness.drain(seconds=4 * 3600)
         told = [event for event in published if event.get("batch_id") == batch_id]
         at = f"kill_before={kill_before} kill_after={kill_after} effects={seen}"
-        records = harness.services.ledger.known([job.id for job in jobs]).values()
+        records = harness.services.records.known([job.id for job in jobs]).values()
         assert 1 <= len(told) <= 2, at
         for event in told:
             assert event["uploads"] == 3, at

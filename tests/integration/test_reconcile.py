@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backdrop.ledger import Listing
 from backdrop.reconcile import pages_of_a_run
+from backdrop.reconcile_progress import Listing
 from backdrop.upload import STUCK_SECONDS
 from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from backdrop.events import EventPublisher
+from tools.local_stack import ROOT
 from tools.simulation.determinism import real_monotonic
 from tools.simulation.drawing import draw
+from tools.simulation.mutants import mutants
 from tools.simulation.play import Play
 
 SECONDS = 40.0
@@ -40,3 +42,9 @@ def test_an_error_of_the_program_itself_breaks_a_promise(monkeypatch: pytest.Mon
     monkeypatch.setattr(EventPublisher, "replaced", broken_at_first)
 
     assert any("ZeroDivisionError" in violation for violation in Play(draw(3)).run().violations)
+
+
+def test_each_fault_that_is_put_in_on_purpose_still_has_its_place() -> None:
+    stale = [mutant.name for mutant in mutants() if mutant.applied((ROOT / mutant.path).read_text()) is None]
+
+    assert stale == []

@@ -31,7 +31,7 @@ class Views:
 
     def record(self, job: Job) -> Record | None:
         """The upload's item in the ledger."""
-        return bootstrap.get_services().ledger.known([job.id]).get(job.id)
+        return bootstrap.get_services().records.known([job.id]).get(job.id)
 
     def state(self, job: Job) -> State | None:
         """The upload's state; None for one that the ledger doesn't know."""

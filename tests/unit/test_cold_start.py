@@ -19,7 +19,7 @@ LAYER = re.findall(r"^([\w-]+)==", (ROOT / "layers/dependencies/requirements.txt
 
 # A few more than there are: httpx, boto3 and Python may grow a little.
 MOST_LIBRARY_MODULES = 300
-MOST_OWN_MODULES = 50  # small ones: from 30 to 39, with the same code in them, took no time that could be measured
+MOST_OWN_MODULES = 52  # small ones: from 30 to 39, with the same code in them, took no time that could be measured
 MOST_OF_THE_STANDARD_LIBRARY = 250
 CLIENTS = ["dynamodb", "events", "s3", "sqs", "ssm"]
 READY = """

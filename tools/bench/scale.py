@@ -29,6 +29,8 @@ from backdrop.metrics import Metrics
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.rate_limiter import RateLimiter
+from backdrop.reconcile_progress import ReconcileProgress
+from backdrop.records import Records
 from backdrop.result_storage import ResultStorage
 from backdrop.services import Services
 from backdrop.settings import Settings
@@ -156,6 +158,8 @@ class Play:
             result_storage=ResultStorage(self.s3, "out"),
             prompts=FolderPrompts(storage, self.clock),
             ledger=Ledger(self.dynamodb, "ledger", self.clock),
+            records=Records(self.dynamodb, "ledger", self.clock),
+            progress=ReconcileProgress(self.dynamodb, "ledger"),
             batches=Batches(self.dynamodb, "ledger", self.clock),
             rate_limiter=RateLimiter(self.dynamodb, "ledger", self.clock, self.rpm, self.settings.daily_image_limit),
             gateway=self.gateway,

@@ -26,6 +26,8 @@ from backdrop.metrics import Metrics
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.rate_limiter import RateLimiter
+from backdrop.reconcile_progress import ReconcileProgress
+from backdrop.records import Records
 from backdrop.result_storage import ResultStorage
 from backdrop.results import Results
 from backdrop.services import Services
@@ -72,6 +74,8 @@ def get_services() -> Services:
         result_storage=ResultStorage(s3, settings.output_bucket),
         prompts=FolderPrompts(storage, clock),
         ledger=Ledger(dynamodb, settings.ledger_table, clock),
+        records=Records(dynamodb, settings.ledger_table, clock),
+        progress=ReconcileProgress(dynamodb, settings.ledger_table),
         batches=Batches(dynamodb, settings.ledger_table, clock),
         rate_limiter=RateLimiter(
             dynamodb, settings.ledger_table, clock, settings.requests_per_minute, settings.daily_image_limit

@@ -4,16 +4,15 @@ Every write is conditional: it is refused when another worker has taken the uplo
 of an upload that is taken for new is its claim: it is refused when the ledger knows the upload.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from backdrop.call import Purchase
 from backdrop.clock import Clock
-from backdrop.errors import KnownUpload, Postponed, Throttled
+from backdrop.errors import KnownUpload, Postponed
 from backdrop.job import Job
 from backdrop.ledger_items import attributes, item_of, record_of, refused_item
 from backdrop.states import State
@@ -27,32 +26,6 @@ DUPLICATE_LOOKS_AGAIN_SECONDS = 30.0
 KEEP_DAYS = 400  # an upload that the ledger has forgotten would be bought again by a backfill
 KEEP_ANSWER_DAYS = 7
 _NEVER = 0.0  # when a record was written that is not in the ledger yet
-_BATCH = 100  # keys of one BatchGetItem
-_BATCH_RETRY_SECONDS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before each request for what the last one left out
-_CURSOR: dict[str, Any] = {"id": {"S": "reconcile"}}
-_LISTING: dict[str, Any] = {"id": {"S": "reconcile-listing"}}
-
-
-@dataclass(frozen=True)
-class Listing:
-    """How far the reconciler is in going through the input bucket, in pages of its list."""
-
-    pages: int
-    """So far this time."""
-    last_pages: int
-    """The last time that it came to the end; 0 for never."""
-    at: int
-    """When it last went on, in epoch seconds."""
-
-
-@dataclass(frozen=True)
-class Sleeper:
-    """An upload that waits for a later day: the images that it wants, when it wakes, and its message."""
-
-    images: int
-    due_at: float
-    """Epoch seconds."""
-    receipt_handle: str | None
 
 
 class Ledger:
@@ -230,70 +203,6 @@ class Ledger:
             "#state = :state AND failed_at = :at",
             {":state": State.REJECTED, ":at": rejected.failed_at},
         )
-
-    def known(self, ids: list[str]) -> dict[str, Record]:
-        """The records of up to a thousand uploads, by id; those that the ledger doesn't know are left out.
-
-        Raises Throttled when DynamoDB hands out too few of them.
-        """
-        found: dict[str, Record] = {}
-        for start in range(0, len(ids), _BATCH):
-            wanted: Any = {self._table: {"Keys": [{"id": {"S": job_id}} for job_id in ids[start : start + _BATCH]]}}
-            for seconds in _BATCH_RETRY_SECONDS:
-                self._clock.sleep_until(self._clock.now() + seconds)
-                answer = self._client.batch_get_item(RequestItems=wanted)
-                records = (record_of(item) for item in answer["Responses"].get(self._table, []))
-                found.update((record.id, record) for record in records)
-                wanted = answer.get("UnprocessedKeys")
-                if not wanted:
-                    break
-            else:
-                raise Throttled("DynamoDB asks for fewer reads", self._clock.now())
-        return found
-
-    def all(self) -> Iterator[Record]:
-        """Every record, in no order: a scan of the whole table, for receipts."""
-        for page in self._client.get_paginator("scan").paginate(TableName=self._table):
-            yield from (record_of(item) for item in page["Items"] if "state" in item)
-
-    def sleepers(self) -> Iterator[Sleeper]:
-        """The uploads that wait for a later day, in no order: a scan of the whole table."""
-        arguments: dict[str, Any] = {
-            "TableName": self._table,
-            "FilterExpression": "images_later > :zero AND #state IN (:claimed, :unknown)",
-            "ProjectionExpression": "images_later, receipt_handle, due_at",
-            "ExpressionAttributeNames": {"#state": "state"},
-            "ExpressionAttributeValues": attributes({":zero": 0, ":claimed": State.CLAIMED, ":unknown": State.UNKNOWN}),
-        }
-        while True:
-            page = self._client.scan(**arguments)
-            for item in page["Items"]:
-                handle = item.get("receipt_handle", {}).get("S")
-                yield Sleeper(int(item["images_later"]["N"]), float(item["due_at"]["N"]), handle)
-            if "LastEvaluatedKey" not in page:
-                return
-            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-    def cursor(self) -> dict[str, str] | None:
-        """Where the last reconcile run stopped listing; None for the beginning."""
-        item = self._client.get_item(TableName=self._table, Key=_CURSOR).get("Item", {})
-        return {name: value["S"] for name, value in item.items() if name != "id"} or None
-
-    def save_cursor(self, cursor: dict[str, str] | None) -> None:
-        """Remember where to go on; None for the beginning."""
-        marks: dict[str, Any] = {name: {"S": value} for name, value in (cursor or {}).items()}
-        self._client.put_item(TableName=self._table, Item=_CURSOR | marks)
-
-    def listing(self) -> Listing:
-        """How far the reconciler is."""
-        item = self._client.get_item(TableName=self._table, Key=_LISTING).get("Item", {})
-        names = ("pages", "last_pages", "at")
-        return Listing(*(int(item[name]["N"]) if name in item else 0 for name in names))
-
-    def save_listing(self, listing: Listing) -> None:
-        """Remember it."""
-        marks: dict[str, Any] = {name: {"N": str(value)} for name, value in vars(listing).items()}
-        self._client.put_item(TableName=self._table, Item=_LISTING | marks)
 
     def keep_answer(self, job_id: str, answer: bytes) -> None:
         """Keep an answer of the gateway that held no image, for KEEP_ANSWER_DAYS; it may hold the prompt and links."""

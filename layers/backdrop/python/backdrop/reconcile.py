@@ -12,9 +12,10 @@ from backdrop.aws_errors import in_short, is_throttled
 from backdrop.clock import Clock
 from backdrop.errors import Postponed, Throttled
 from backdrop.job import Job
-from backdrop.ledger import Ledger, Listing
+from backdrop.ledger import Ledger
 from backdrop.log import logger
 from backdrop.queues import Queues
+from backdrop.reconcile_progress import Listing
 from backdrop.services import Services
 from backdrop.states import State
 
@@ -53,7 +54,7 @@ def reconcile(services: Services, owner: str, ends_at: float, *, in_parts: bool)
     seen = Reconciled()
     waiting = paid = 0.0
     try:
-        cursor, listing, started = services.ledger.cursor(), services.ledger.listing(), services.clock.now()
+        cursor, listing, started = services.progress.cursor(), services.progress.listing(), services.clock.now()
         most = pages_of_a_run(listing, started) if in_parts else math.inf
         pages, so_far = 0, listing.pages if cursor else 0
         while not seen.complete and pages < most and services.clock.now() < ends_at - SAVING_SECONDS:
@@ -65,7 +66,7 @@ def reconcile(services: Services, owner: str, ends_at: float, *, in_parts: bool)
                 for upload in page
                 if YOUNGEST_SECONDS <= now - upload.modified <= OLDEST_SECONDS and not upload.job.is_skipped
             ]
-            known = services.ledger.known([upload.job.id for upload in recent])
+            known = services.records.known([upload.job.id for upload in recent])
             for upload in recent:
                 record = known.get(upload.job.id)
                 # One that was replaced is listed when its successor was deleted: it is current again.
@@ -85,9 +86,9 @@ def reconcile(services: Services, owner: str, ends_at: float, *, in_parts: bool)
             seen.listed += len(page)
             seen.recent += len(recent)
             seen.complete = cursor is None
-            services.ledger.save_cursor(cursor)
+            services.progress.save_cursor(cursor)
         so_far += pages
-        services.ledger.save_listing(
+        services.progress.save_listing(
             Listing(0 if seen.complete else so_far, so_far if seen.complete else listing.last_pages, int(started))
         )
     except (ClientError, Throttled) as error:

@@ -11,6 +11,8 @@ from backdrop.metrics import Metrics
 from backdrop.prompts import FolderPrompts
 from backdrop.queues import Queues
 from backdrop.rate_limiter import RateLimiter
+from backdrop.reconcile_progress import ReconcileProgress
+from backdrop.records import Records
 from backdrop.result_storage import ResultStorage
 from backdrop.results import Results
 from backdrop.settings import Settings
@@ -27,6 +29,8 @@ class Services:
     result_storage: ResultStorage
     prompts: FolderPrompts
     ledger: Ledger
+    records: Records
+    progress: ReconcileProgress
     batches: Batches
     rate_limiter: RateLimiter
     gateway: Gateway

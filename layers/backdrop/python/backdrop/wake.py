@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from backdrop.errors import DailyLimitReached
-from backdrop.ledger import Sleeper
 from backdrop.log import logger
+from backdrop.records import Sleeper
 from backdrop.services import Services
 
 MOST_AT_ONCE = 5_000  # of one run
@@ -30,7 +30,7 @@ def wake(services: Services, ends_at: float) -> int:
 
     def asleep() -> Iterator[Sleeper]:
         nonlocal is_complete
-        for sleeper in services.ledger.sleepers():
+        for sleeper in services.records.sleepers():
             if services.clock.now() > ends_at - _SAVING_SECONDS:
                 return
             wanted[sleeper.images] += 1
