@@ -33,7 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         if self.path.startswith(("/v1/", "/media/")):
             status, headers, data = self.server.services.gateway(self.command)
             service = "gateway"
@@ -48,6 +48,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+    def _body(self) -> bytes:
+        """All of it, so that nobody is answered while still sending: botocore sends a photo in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     do_GET = do_HEAD = do_POST = do_PUT = _answer
 
