@@ -85,9 +85,10 @@ def test_s3_tells_one_of_them_of_everything_that_is_created(
     kind = "Function" if target == FUNCTION else "Queue"
     assert told == {configurations: [{"Event": "s3:ObjectCreated:*", kind: target}]}
     assert deployed.may("s3.amazonaws.com", target)
-    assert not deployed.may("s3.amazonaws.com", QUEUE if target == FUNCTION else FUNCTION)
+    assert deployed.may("s3.amazonaws.com", QUEUE) is (target == QUEUE)
     assert deployed.has_statement_of_uploads is (target == QUEUE)
     assert {"ReplaceBackgroundFunctionUploadPermission", "RetryQueuePolicy"} == set(bucket["DependsOn"])
+    assert set(bucket["DependsOn"]) <= set(deployed.resources)
 
 
 @pytest.mark.parametrize(("parameters", "target"), [({}, FUNCTION), ({"NotifyQueue": "true"}, QUEUE)])
