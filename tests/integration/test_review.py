@@ -377,11 +377,16 @@ def test_an_object_that_is_no_picture_is_a_sentence(page: Opener, harness: Harne
 
 def test_the_rejected_ones_are_a_manifest(page: Opener, harness: Harness, photo: bytes) -> None:
     harness.upload("b.jpg", photo, prompt="wood, {oak}", tag="ana", size="512x512")
+    harness.upload("=1.jpg", photo, prompt="@snow", tag="-x")
     opened = page()
     opened.decide("b.jpg", "rejected")
+    opened.decide("=1.jpg", "rejected")
     opened.decide(KEY, "approved")
     table = list(csv.DictReader(io.StringIO(opened.client.get("rejected.csv").text)))
-    assert table == [{"file": "b.jpg", "prompt": "wood, {{oak}}", "n": "", "size": "512x512", "tag": "ana"}]
+    assert sorted(table, key=lambda row: row["file"]) == [
+        {"file": "'=1.jpg", "prompt": "'@snow", "n": "", "size": "", "tag": "'-x"},
+        {"file": "b.jpg", "prompt": "wood, {{oak}}", "n": "", "size": "512x512", "tag": "ana"},
+    ], "no cell is a formula"
 
 
 def test_when_aws_goes_away_the_page_says_so_and_what_was_not_done(

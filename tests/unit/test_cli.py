@@ -254,6 +254,8 @@ def test_every_command_explains_itself() -> None:
         shown = CliRunner().invoke(cli, [name, "--help"])
         assert shown.exit_code == 0
         assert all(option.help for option in command.params if isinstance(option, click.Option)), name
+        for leaf in command.commands.values() if isinstance(command, click.Group) else [command]:
+            assert (leaf.epilog or "").count("\n  backdrop ") >= 2, f"{leaf.name} ends with two examples"
 
 
 @pytest.mark.parametrize("to", ["/spring/", "../spring/", "a/../b/"])
