@@ -33,7 +33,8 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
 
 def _row(bench: Bench, function: str, route: str, photo: float, result: int, answer: str = "url") -> dict[str, Any]:
     environment = {"GATEWAY_ROUTE": route} if route in OUR_ROUTES else None
-    bench.gateway.faults([_inline(result) if answer == "b64_json" else _linked(result)])
+    answers = [_inline(result) if answer == "b64_json" else _linked(result)] if result else []
+    bench.gateway.faults(answers)
     with bench.worker(function, environment=environment) as worker:
         last = worker.ready
         for _ in range(UPLOADS if photo else 0):
