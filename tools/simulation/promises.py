@@ -121,7 +121,7 @@ class Promises:
             item = stack.table.items[about]
             if about == "pace":
                 if before.get("next_slot") != item.get("next_slot") or before.get("probe_at") != item.get("probe_at"):
-                    worker.delayed = 0.0
+                    worker.delayed -= worker.delayed_before_request
             elif "state" in item:
                 was, now = before.get("state", {"S": ""})["S"], item["state"]["S"]
                 if now not in NEXT_STATES[was]:

@@ -47,7 +47,9 @@ class Worker:
     ends_at: float = 0.0
     is_dead: bool = False
     delayed: float = 0.0
-    """Seconds that AWS took longer than usual since its last slot."""
+    """Seconds that AWS took longer than usual since it asked for its last slot."""
+    delayed_before_request: float = 0.0
+    """The same until its present request to AWS began."""
     observe: Callable[[str], None] = field(default=lambda _: None)
 
 
@@ -73,6 +75,7 @@ class BadRegion:
         play, worker = self._play, self._worker
         play.check_alive(worker)
         name = f"{service}.{operation}"
+        worker.delayed_before_request = worker.delayed
         trouble = play.trouble_of(worker.subject, name)
         kill = play.kill_of(worker.subject)
         for tried in range(TRIES):
