@@ -3,7 +3,7 @@
 from typing import Any
 
 EXPLAINED = """Counts from the simulation of 1,000 uploads at 600 a minute with 256 MB of memory, at the list prices of
-us-east-1, without any free tier. The photo's way is most of it: beyond 2.3 MB a photo, AWS takes more than 1 % of the
+us-east-1, without any free tier. The photo's way is most of it: beyond 2.2 MB a photo, AWS takes more than 1 % of the
 image's price. What a month costs in which nothing is uploaded is in the second table, and not in the first."""
 IMAGE_USD = 0.03
 MEMORY_GB = 0.25
