@@ -18,6 +18,33 @@ def test_slots_are_never_closer_than_requests_per_minute_allows(harness: Harness
     assert 60_000_000 / limiter._step <= rpm
 
 
+def test_a_call_that_finds_a_slot_at_once_keeps_its_distance_from_one_that_waited(harness: Harness) -> None:
+    """What waited leaves a moment after its slot, and the next slot may be taken within that moment."""
+    clock = MovedClock()
+    first, second, third = (RateLimiter(harness.dynamodb, TABLE, clock, 600, 0) for _ in range(3))
+    third.look()
+    first.acquire(1, 0.0)
+    waited = second.acquire(1, 0.0)
+    leaves_at = second.wait(waited)
+    clock.sleep_until(waited.at + 0.106)
+
+    free = third.acquire(1, 0.0)
+
+    assert free.at <= clock.now()  # it has nothing to wait for
+    assert third.wait(free) >= leaves_at + 0.1
+
+
+def test_a_call_in_a_quiet_hour_leaves_at_once(harness: Harness) -> None:
+    clock = MovedClock()
+    limiter = RateLimiter(harness.dynamodb, TABLE, clock, 600, 0)
+    limiter.acquire(1, 0.0)
+    clock.sleep_until(clock.now() + 1)
+
+    slot = limiter.acquire(1, 0.0)
+
+    assert limiter.wait(slot) <= clock.now()
+
+
 def test_a_rate_limit_postpones_calls_whose_slot_is_a_second_away(harness: Harness) -> None:
     """'honouring Retry-After': a worker that waits in place for its slot sees the push-back when it wakes."""
     limiter, other = (RateLimiter(harness.dynamodb, TABLE, MovedClock(), 60, 0) for _ in range(2))

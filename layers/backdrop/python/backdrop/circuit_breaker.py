@@ -135,7 +135,7 @@ class CircuitBreaker:
             f"{same_day} AND attribute_exists(paused_since) AND probe_at = :seen"
             " AND (attribute_not_exists(next_slot) OR next_slot <= :now)",
         )
-        return Slot(uuid4().hex, now, images, today, is_probe=True, failures_before=0) if won else None
+        return Slot(uuid4().hex, now, now, images, today, is_probe=True, failures_before=0) if won else None
 
     @property
     def is_suspect(self) -> bool:

@@ -1,10 +1,11 @@
 """The item in the ledger table that all workers share: what the rate limiter and its circuit breaker know.
 
-Attributes: `next_slot`, `queue_tail`, `retry_tail`, `held_until`; `day`, `images` bought or reserved that day,
-`returned` (the slot whose images were given back last); `day_tail`, the last place on a later day, `promised_images` of
-that day, and `least_wanted`, the fewest images that an upload which sleeps wants; `failures` in a row, counted in
-images, since `failing_since`, the last of them `last_failure`; and during a pause `paused_since`, `pause_reason`,
-`probe_at`, `probe_step`. Times are epoch microseconds: 30,000 calls a minute are 2 ms apart.
+Attributes: `next_slot`, and `slot_before`, what it was when a free slot was taken last; `queue_tail`, `retry_tail`,
+`held_until`; `day`, `images` bought or reserved that day, `returned` (the slot whose images were given back last);
+`day_tail`, the last place on a later day, `promised_images` of that day, and `least_wanted`, the fewest images that an
+upload which sleeps wants; `failures` in a row, counted in images, since `failing_since`, the last of them
+`last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are epoch
+microseconds: 30,000 calls a minute are 2 ms apart.
 """
 
 from dataclasses import dataclass
@@ -22,10 +23,14 @@ _KEY: dict[str, Any] = {"id": {"S": PACE_ID}}
 
 @dataclass(frozen=True)
 class Slot:
-    """The right to make one call at `at` (epoch seconds), with `images` reserved on `day`."""
+    """The right to make one call at `at`, with `images` reserved on `day`; the call itself leaves at `leaves_at`.
+
+    Times are epoch seconds.
+    """
 
     id: str
     at: float
+    leaves_at: float
     images: int
     day: str
     is_probe: bool

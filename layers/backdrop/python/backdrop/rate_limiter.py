@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 HEADROOM = 1.05  # slots are this much further apart than the limit asks, for the jitter of machines and networks
-LEAD_SECONDS = 0.1  # what a look at the item and the CALLING write mostly take together
+LEAD_SECONDS = 0.25  # what a look at the item and the CALLING write take together, also on a busy machine
 MAX_INLINE_WAIT_SECONDS = 2.0  # a slot at most this far away is waited for in place
 QUEUE_SLACK = 1.02  # places in the queue are this much further apart than slots, for those that need another one
 CONTENTION_BACKOFF_SECONDS = (2.0, 20.0)
@@ -72,12 +72,12 @@ class RateLimiter:
     def wait(self, slot: Slot) -> float:
         """Wait until the slot's time; returns when the call is to leave, in epoch seconds.
 
-        Among calls that had to wait, each leaves a moment after its slot, so that what is still to be written does not
-        bring two of them close together. Raises Paused when a pause began meanwhile, NoSlotFree when a 429 asked
+        When calls are close to each other, each leaves a moment after its slot, so that what is still to be written
+        does not bring two of them closer. Raises Paused when a pause began meanwhile, NoSlotFree when a 429 asked
         everybody to wait or several calls in a row have failed; the slot is given back.
         """
         if slot.at <= self._clock.now():
-            return slot.at
+            return slot.leaves_at
         self._clock.sleep_until(slot.at)
         self._item.look()
         if "paused_since" in self._item.seen and not slot.is_probe:
@@ -89,7 +89,7 @@ class RateLimiter:
         if self.breaker.is_suspect and not self.breaker.was_suspect(slot):
             self.refund(slot)
             raise NoSlotFree(self._clock.now() + SUSPECT_SECONDS)
-        return slot.at + LEAD_SECONDS
+        return slot.leaves_at
 
     def refund(self, slot: Slot) -> None:
         """Nothing was charged: the reserved images are free again."""
@@ -150,10 +150,11 @@ class RateLimiter:
             values[":zero"] = 0
         elif self.breaker.is_suspect:
             step = max(step, units(SUSPECT_SECONDS))
-        if next_slot <= units(now):
+        is_idle = next_slot <= units(now)
+        if is_idle:
             won = self._item.update(
-                f"SET next_slot = :next, images = images + :n{reset}",
-                {**values, ":next": units(now) + step, ":now": units(now)},
+                f"SET slot_before = if_not_exists(next_slot, :zero), next_slot = :next, images = images + :n{reset}",
+                {**values, ":next": units(now) + step, ":now": units(now), ":zero": 0},
                 f"{free} AND (attribute_not_exists(next_slot) OR next_slot <= :now)",
             )
         else:
@@ -166,7 +167,10 @@ class RateLimiter:
             return None
         self.breaker.up_is_written()
         at = (self._item.seen["next_slot"] - step) / SECOND
-        return Slot(uuid4().hex, at, images, today, is_probe=False, failures_before=self._item.seen.get("failures", 0))
+        may_leave_from = self._item.seen["slot_before"] / SECOND if is_idle else at
+        leaves_at = max(at, may_leave_from + LEAD_SECONDS)
+        failures = self._item.seen.get("failures", 0)
+        return Slot(uuid4().hex, at, leaves_at, images, today, is_probe=False, failures_before=failures)
 
     def _place(self, now: float, queue_position: float) -> Postponed:
         """A place in the queue."""
