@@ -8,7 +8,9 @@ from backdrop.clock import utc_day
 from backdrop.log import logger
 from backdrop.pace_item import units
 from tools.bench.limits import DAY
-from tools.bench.scale import HOUR, MOST_OF_A_CHAIN, Play, Scenario, simulated
+from tools.bench.play import MOST_OF_A_CHAIN, Play
+from tools.bench.scale import HOUR, simulated
+from tools.bench.scenario import Scenario
 from tools.bench.simulated_gateway import Trouble
 from tools.simulation.simulated_aws import NEW_TABLE, TableLimits
 from tools.simulation.simulated_time import START

@@ -13,7 +13,8 @@ from typing import Any
 from backdrop.log import logger
 from tools.bench.money import costs
 from tools.bench.report import table
-from tools.bench.scale import Scenario, simulated
+from tools.bench.scale import simulated
+from tools.bench.scenario import Scenario
 
 PACES = {10: (300, 60), 30: (300, 600), 100: (600, 600), 1_000: (1_200, 3_000)}
 """Uploads and calls a minute, by executions."""

@@ -12,7 +12,8 @@ from typing import Any
 from backdrop.log import logger
 from tools.bench.money import IMAGE_USD, costs
 from tools.bench.report import table
-from tools.bench.scale import Scenario, simulated
+from tools.bench.scale import simulated
+from tools.bench.scenario import Scenario
 from tools.bench.simulated_gateway import Trouble
 from tools.simulation.simulated_aws import NEW_TABLE
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from backdrop.log import logger
-from tools.bench.scale import Scenario, simulated
+from tools.bench.scale import simulated
+from tools.bench.scenario import Scenario
 from tools.bench.simulated_gateway import Trouble
 
 UPLOADS = 600

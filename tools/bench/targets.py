@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tools.bench.scale import Scenario
+from tools.bench.scenario import Scenario
 from tools.bench.workers import OURS
 
 Rows = dict[str, list[dict[str, Any]]]
