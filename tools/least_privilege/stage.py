@@ -1,114 +1,23 @@
-"""`python -m tools.least_privilege`: does every function need every permission of its role?
-
-On a local stack of its own, which enforces IAM, each permission is taken out of its deployed role for a moment. The
-role's function then gets a few uploads that need all of the permissions together, and something has to go wrong that
-goes right with them. One line a statement says what; the exit code is 1 when the lack of a permission goes unnoticed.
-
-The functions are invoked here, with the events that S3 and SQS would bring: left to themselves, the others would make
-good what one of them can't do.
-"""
+"""What a function is given to do on the deployed stack, and what goes wrong with it."""
 
 import json
-import signal
-import sys
-import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from tools.local_stack import SAMPLE_EVENT, SAMPLE_PHOTO, LocalStack, LocalStackError, until, with_iam_enforced
+from tools.local_stack import SAMPLE_EVENT, SAMPLE_PHOTO, LocalStack, until
 
+TRIGGER, RETRY, RECONCILE = "ReplaceBackground", "Retry", "Reconcile"
 LOST_KEY = "lost/mug.jpg"
 LOST_SECONDS = 122.0  # ReconcileFunction leaves younger uploads alone
-MOST_SECONDS = 480.0
-_GATEWAY_SECONDS = 10
-_FUNCTION_SECONDS = 30  # a call needs _GATEWAY_SECONDS and 10 more, or it is not begun
+_FUNCTION_SECONDS = 30  # a call needs the gateway's ten and ten more, or it is not begun
 _SOON_SECONDS = 5.0
 _POLLED_SECONDS = 15.0
 _OLDER = "older"
-
-_TRIGGER, _RETRY, _RECONCILE = "ReplaceBackground", "Retry", "Reconcile"
-# What the emulator lets happen whatever a role says, and why nothing can go wrong here without it. Believed only when
-# an explicit Deny changes nothing either.
-_LOGS = dict.fromkeys(("logs:CreateLogStream", "logs:PutLogEvents"), "it writes the functions' logs itself")
-_MISSING = {"s3:ListBucket": "it answers 404 for a missing object in any case; AWS 403 without this"}
-_POLLER = dict.fromkeys(
-    ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), "its poller reaches into the queue itself"
-)
-NOT_ENFORCED = {_TRIGGER: _LOGS | _MISSING, _RETRY: _LOGS | _MISSING | _POLLER, _RECONCILE: _LOGS}
-
-
-@dataclass(frozen=True)
-class Permission:
-    """One action on one resource: a statement that says nothing else."""
-
-    sid: str
-    statement: dict[str, Any]
-
-    @property
-    def action(self) -> str:
-        """As `service:Operation`."""
-        return str(self.statement["Action"])
-
-    @property
-    def resource(self) -> str:
-        """Without what is the same for all of a service's resources here."""
-        return str(self.statement["Resource"]).rpartition(":")[2]
-
-
-def permissions_of(statement: dict[str, Any]) -> Iterator[Permission]:
-    """What a statement allows, one by one."""
-    rest = {name: value for name, value in statement.items() if name != "Sid"}
-    for action in _listed(statement["Action"]):
-        for resource in _listed(statement["Resource"]):
-            yield Permission(statement.get("Sid", "(no Sid)"), rest | {"Action": action, "Resource": resource})
-
-
-def _listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-class Role:
-    """A function's role. Its policies, which others may have too, give way to one of its own that says the same."""
-
-    def __init__(self, stack: LocalStack, function: str) -> None:
-        self._iam = stack.client("iam")
-        arn: str = stack.client("lambda").get_function_configuration(FunctionName=function)["Role"]
-        self._name = arn.rpartition("/")[2]
-        self.permissions = [one for statement in self._take_statements() for one in permissions_of(statement)]
-        self.allow(self.permissions)
-
-    def allow(self, permissions: list[Permission], denied: Permission | None = None) -> None:
-        """Allow these and nothing else, from the next call on."""
-        statements = [permission.statement for permission in permissions]
-        if denied:
-            statements.append(denied.statement | {"Effect": "Deny"})
-        self._iam.put_role_policy(
-            RoleName=self._name,
-            PolicyName="Permissions",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-        )
-
-    def _take_statements(self) -> list[dict[str, Any]]:
-        iam, role = self._iam, {"RoleName": self._name}
-        statements = []
-        for policy in iam.list_attached_role_policies(**role)["AttachedPolicies"]:
-            arn = policy["PolicyArn"]
-            version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-            found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
-            statements += found["Document"]["Statement"]
-            iam.detach_role_policy(**role, PolicyArn=arn)
-        for name in iam.list_role_policies(**role)["PolicyNames"]:
-            statements += iam.get_role_policy(**role, PolicyName=name)["PolicyDocument"]["Statement"]
-            iam.delete_role_policy(**role, PolicyName=name)
-        return statements
 
 
 class Stage:
@@ -122,7 +31,7 @@ class Stage:
         self._input, self._output = outputs["InputBucketName"], outputs["OutputBucketName"]
         self._table = outputs["LedgerTableName"]
         self._retry_url, self._dead_letters_url = outputs["RetryQueueUrl"], outputs["DeadLetterQueueUrl"]
-        self._poller = self._functions.list_event_source_mappings(FunctionName=outputs[f"{_RETRY}FunctionName"])[
+        self._poller = self._functions.list_event_source_mappings(FunctionName=outputs[f"{RETRY}FunctionName"])[
             "EventSourceMappings"
         ][0]["UUID"]
         self._switch_poller(on=False)
@@ -308,108 +217,9 @@ class Stage:
         return sum(int(attributes[name]) for name in names)
 
 
-Play = Callable[[Stage], Iterator[str]]
-PLAYS: dict[str, Play] = {
-    _TRIGGER: Stage.replace_background,
-    _RETRY: Stage.retry,
-    _RECONCILE: Stage.reconcile,
-}
-
-
 def _soon(condition: Callable[[], bool], seconds: float = _SOON_SECONDS) -> bool:
     try:
         until("it", condition, seconds)
     except TimeoutError:
         return False
     return True
-
-
-class Examination:
-    """Of one function's role."""
-
-    def __init__(self, stage: Stage, stack: LocalStack, name: str) -> None:
-        self._stage = stage
-        self._name = name
-        self._function = stack.outputs[f"{name}FunctionName"]
-        self._role = Role(stack, self._function)
-        self.unnoticed = 0
-
-    def check(self) -> None:
-        """Raises LocalStackError when something goes wrong with all permissions in place."""
-        plays = [PLAYS[self._name]] + [Stage.polled] * (self._name == _RETRY)
-        for play in plays:
-            wrong = self._play(play, self._role.permissions)
-            if wrong:
-                raise LocalStackError(f"{self._name}Role has all its permissions, and yet: {wrong}.")
-
-    def lines(self) -> Iterator[str]:
-        """One a statement."""
-        statements: dict[str, list[Permission]] = defaultdict(list)
-        for permission in self._role.permissions:
-            statements[permission.sid].append(permission)
-        for sid, permissions in statements.items():
-            is_one_resource = len({permission.resource for permission in permissions}) == 1
-            found: dict[str, list[str]] = defaultdict(list)
-            for permission in permissions:
-                name = permission.action if is_one_resource else f"{permission.action} on {permission.resource}"
-                found[self._without(permission)].append(name)
-            results = "; ".join(f"{', '.join(names)}: {result}" for result, names in found.items())
-            yield f"{self._name + 'Role':<23}{sid:<27}{results}"
-
-    def _without(self, permission: Permission) -> str:
-        """What goes wrong without a permission."""
-        play = Stage.polled if permission.action in _POLLER else PLAYS[self._name]
-        others = [other for other in self._role.permissions if other is not permission]
-        wrong = self._play(play, others)
-        if wrong:
-            return wrong
-        why = NOT_ENFORCED[self._name].get(permission.action)
-        if why and not self._play(play, others, denied=permission):
-            return f"not enforced by the emulator ({why})"
-        self.unnoticed += 1
-        return "NOTHING GOES WRONG"
-
-    def _play(self, play: Play, permissions: list[Permission], denied: Permission | None = None) -> str:
-        self._stage.clear(self._function)
-        self._role.allow(permissions, denied)
-        try:
-            return next(play(self._stage), "")
-        finally:
-            self._role.allow(self._role.permissions)
-
-
-def _run(home: Path) -> int:
-    deadline = time.monotonic() + MOST_SECONDS
-    with with_iam_enforced(home) as stack:
-        stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off", GatewayTimeoutSeconds=_GATEWAY_SECONDS)
-        stage = Stage(stack)
-        unnoticed = 0
-        print(f"{'role':<23}{'statement':<27}what goes wrong without it", flush=True)
-        for name in PLAYS:
-            if name == _RECONCILE:
-                stage.wait_for_the_lost()
-            examination = Examination(stage, stack, name)
-            examination.check()
-            for line in examination.lines():
-                print(line, flush=True)
-                if time.monotonic() > deadline:
-                    raise LocalStackError(f"This takes longer than {MOST_SECONDS:g} s, so it is given up.")
-            unnoticed += examination.unnoticed
-    print(f"\nPermissions whose lack goes unnoticed: {unnoticed}")
-    return 1 if unnoticed else 0
-
-
-def main() -> int:
-    """The command."""
-    for sign in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, lambda number, _: sys.exit(128 + number))  # an exception, so that the stack is stopped
-    try:
-        with tempfile.TemporaryDirectory(prefix="backdrop-") as home:
-            return _run(Path(home))
-    except (LocalStackError, TimeoutError) as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""`python -m tools.least_privilege`: does every function need every permission of its role?"""
