@@ -1,31 +1,13 @@
 """What several unit tests need."""
 
-from decimal import Decimal
+from dataclasses import replace
 
 import pytest
 
 from backdrop.settings import Settings
+from tools.default_settings import DEFAULT_SETTINGS
 
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(
-        stack="backdrop",
-        input_bucket="photos-in",
-        output_bucket="photos-out",
-        retry_queue_url="https://sqs.test/retry",
-        dead_letter_queue_url="https://sqs.test/dead-letters",
-        ledger_table="ledger",
-        gateway_base_url="https://gateway.test/v1",
-        gateway_api_key_parameter="/backdrop/gateway-api-key",
-        gateway_model="ideogram/ideogram-v3-replace-background",
-        gateway_route="generations",
-        gateway_timeout_seconds=100,
-        requests_per_minute=60,
-        daily_image_limit=1000,
-        price_per_image_usd=Decimal("0.03"),
-        default_prompt="",
-        max_attempts=6,
-        on_unknown_outcome="retry",
-        local_endpoint=False,
-    )
+    return replace(DEFAULT_SETTINGS, input_bucket="photos-in", output_bucket="photos-out")

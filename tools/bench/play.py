@@ -3,7 +3,7 @@
 import json
 import random
 import sys
-from decimal import Decimal
+from dataclasses import replace
 from functools import cache, partial
 from importlib import util
 from types import ModuleType, SimpleNamespace
@@ -23,10 +23,10 @@ from backdrop.reconcile_progress import ReconcileProgress
 from backdrop.records import Records
 from backdrop.result_storage import ResultStorage
 from backdrop.services import Services
-from backdrop.settings import Settings
 from backdrop.storage import Storage
 from tools.bench.scenario import Scenario
 from tools.bench.simulated_gateway import SimulatedGateway, SimulatedResults
+from tools.default_settings import DEFAULT_SETTINGS
 from tools.local_stack import ROOT
 from tools.simulation.simulated_aws import (
     Bill,
@@ -87,26 +87,7 @@ class Play:
     def __init__(self, scenario: Scenario, retry_concurrency: int, seed: int) -> None:
         random.seed(seed)
         self.uploads, self.rpm = scenario.uploads, scenario.rpm
-        self.settings = Settings(
-            stack="backdrop",
-            input_bucket="in",
-            output_bucket="out",
-            retry_queue_url="retry",
-            dead_letter_queue_url="dead-letters",
-            ledger_table="ledger",
-            gateway_base_url="https://gateway.test/v1",
-            gateway_api_key_parameter="/key",
-            gateway_model="ideogram/ideogram-v3-replace-background",
-            gateway_route="generations",
-            gateway_timeout_seconds=100,
-            requests_per_minute=self.rpm,
-            daily_image_limit=scenario.daily_limit,
-            price_per_image_usd=Decimal("0.03"),
-            default_prompt="",
-            max_attempts=6,
-            on_unknown_outcome="retry",
-            local_endpoint=False,
-        )
+        self.settings = replace(DEFAULT_SETTINGS, requests_per_minute=self.rpm, daily_image_limit=scenario.daily_limit)
         self.time = SimulatedTime()
         self.bill = Bill()
         self.clock = SimulatedClock(self.time)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from backdrop.job import Job
 from backdrop.ledger_items import item_of
-from backdrop.settings import Settings
 from backdrop.states import State
 from backdrop.upload import Record
 from backdrop_cli.deployment import Deployment
@@ -35,6 +33,7 @@ from backdrop_cli.review.pictures import SIDES, Cache
 from backdrop_cli.review.serving import server
 from backdrop_cli.thumbnails import thumbnail
 from tools.bench.report import table
+from tools.default_settings import DEFAULT_SETTINGS
 from tools.local_stack import CREDENTIALS, SAMPLES
 
 INPUT, OUTPUT, TABLE = "bench-input", "bench-output", "bench-ledger"
@@ -73,26 +72,7 @@ _SHOWN = """() => [...document.images].filter((each) => {
 }).every((each) => each.complete && each.naturalWidth)"""
 
 
-SETTINGS = Settings(
-    stack="backdrop",
-    input_bucket=INPUT,
-    output_bucket=OUTPUT,
-    retry_queue_url="https://sqs.test/retry",
-    dead_letter_queue_url="https://sqs.test/dead-letters",
-    ledger_table=TABLE,
-    gateway_base_url="https://gateway.test/v1",
-    gateway_api_key_parameter="/backdrop/gateway-api-key",
-    gateway_model="ideogram/ideogram-v3-replace-background",
-    gateway_route="generations",
-    gateway_timeout_seconds=100,
-    requests_per_minute=60,
-    daily_image_limit=0,
-    price_per_image_usd=Decimal("0.03"),
-    default_prompt="",
-    max_attempts=6,
-    on_unknown_outcome="retry",
-    local_endpoint=False,
-)
+SETTINGS = replace(DEFAULT_SETTINGS, input_bucket=INPUT, output_bucket=OUTPUT, ledger_table=TABLE)
 
 
 def fill(deployment: Deployment, pairs: int) -> None:
