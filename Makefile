@@ -19,10 +19,10 @@ test: setup ## Everything that a machine without Docker can run.
 	$(MAKE) unit integration e2e
 
 up: setup ## Keep a local stack running: AWS emulator on port 4566, stand-in gateway on 8787.
-	$(PYTHON) -m tools.local_stack up
+	$(PYTHON) -m tools.kept_stack up
 
 down: setup ## Stop it.
-	$(PYTHON) -m tools.local_stack down
+	$(PYTHON) -m tools.kept_stack down
 
 check: lint types ## What needs no running code.
 

@@ -18,17 +18,10 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local_stack import (
-    ROOT,
-    SAMPLE_PHOTO,
-    SAMPLES,
-    LocalStack,
-    LocalStackError,
-    environment,
-    kept_stack,
-    until,
-    up,
-)
+from tools.files import ROOT, SAMPLE_PHOTO, SAMPLES
+from tools.kept_stack import kept_stack, up
+from tools.local_stack import LocalStack, LocalStackError, environment
+from tools.polling import until
 
 HOME = ROOT / ".local" / "demo"
 PAGE = "before-after.html"

@@ -1,9 +1,8 @@
 """The local stack: the real template on an AWS emulator, with a stand-in gateway beside it.
 
-`python -m tools.local_stack up|down`. MiniStack runs the functions; the SAM CLI deploys into it as it does into AWS.
+MiniStack runs the functions; the SAM CLI deploys into it as it does into AWS.
 """
 
-import argparse
 import contextlib
 import functools
 import json
@@ -12,30 +11,22 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import botocore.session
 
+from tools.files import ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, TEMPLATE
 from tools.processes import Processes
 from tools.stand_in_gateway.server import KEY, GatewayControl
 
-ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE = ROOT / "template.yaml"
 STACK_NAME = "backdrop"
 KEY_PARAMETER = "/backdrop/gateway-api-key"
-EMULATOR_PORT = 4566
-GATEWAY_PORT = 8787
-SAMPLE_EVENT = ROOT / "events" / "s3_object_created.json"
-SAMPLES = sorted(path for path in (ROOT / "tools" / "samples").iterdir() if path.suffix in (".jpg", ".png", ".webp"))
-SAMPLE_PHOTO = ROOT / "tools" / "samples" / "mug.jpg"
-SAMPLE_PROMPT = "a marble kitchen counter in soft morning light"
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -253,12 +244,6 @@ def _listener(name: str, port: int) -> socket.socket:
         ) from None
 
 
-def kept_stack() -> LocalStack:
-    """The stack of `make up`, whether it runs or not."""
-    build_folder = ROOT / ".aws-sam" / "build"  # where `sam local invoke` looks
-    return LocalStack(ROOT / ".local", EMULATOR_PORT, GATEWAY_PORT, build_folder)
-
-
 @contextlib.contextmanager
 def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
     """A stack on free ports whose emulator checks every call of the functions against their roles.
@@ -281,67 +266,3 @@ def with_iam_enforced(home: Path) -> Iterator[LocalStack]:
 def environment(**more: str) -> dict[str, str]:
     """This process's, with the local stack's credentials in place of whatever else is set for AWS."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | CREDENTIALS | more
-
-
-def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.1) -> Any:
-    """Poll until `condition` returns something true, which is returned. Raises TimeoutError naming `what`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {seconds:g} s")
-        time.sleep(every)
-
-
-def up(stack: LocalStack) -> None:
-    """Start and deploy, and say so. Raises LocalStackError when that can't be."""
-    if stack.is_running:
-        raise LocalStackError("The local stack is running already. `make down` stops it.")
-    print("Starting the AWS emulator and the stand-in gateway …", flush=True)
-    stack.start()
-    try:
-        print("Deploying template.yaml with the SAM CLI …", flush=True)
-        stack.deploy()
-    except BaseException:
-        stack.stop()
-        raise
-
-
-def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tools.local_stack", description=__doc__)
-    parser.add_argument("command", choices=["up", "down"])
-    command = parser.parse_args().command
-    stack = kept_stack()
-    try:
-        if command == "down":
-            print("Stopped." if stack.stop() else "Nothing was running.")
-            return 0
-        up(stack)
-        stack.put_sample()
-    except LocalStackError as error:
-        print(error, file=sys.stderr)
-        return 1
-    outputs = stack.outputs
-    print(
-        f"""
-The local stack runs: AWS emulator {stack.endpoint_url}, stand-in gateway {stack.gateway.base_url}
-
-  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1
-  export AWS_ENDPOINT_URL={stack.endpoint_url}
-  aws s3 cp photo.jpg s3://{outputs["InputBucketName"]}/ --metadata prompt="a beach at sunset"
-  aws s3 ls s3://{outputs["OutputBucketName"]}/ --recursive
-
-Or without the AWS CLI, photos and whole folders, with the results beside them:
-
-  .venv/bin/backdrop submit photo.jpg --prompt "a beach at sunset" --wait
-
-`make down` stops it. Logs are in {(ROOT / ".local").relative_to(ROOT)}/."""
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pyte
 
-from tools.local_stack import ROOT, SAMPLES, LocalStack, environment
+from tools.files import ROOT, SAMPLES
+from tools.local_stack import LocalStack, environment
 
 PICTURE = ROOT / "docs" / "terminal.svg"
 PHOTOS = 50

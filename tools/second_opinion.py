@@ -14,7 +14,7 @@ import sys
 import boto3
 from moto import mock_aws
 
-from tools.local_stack import ROOT
+from tools.files import ROOT
 from tools.translated import translated
 
 NOT_IN_MOTO = {

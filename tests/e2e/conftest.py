@@ -3,7 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.deployed import Deployed, Mailbox, listening
-from tools.local_stack import SAMPLE_PHOTO, LocalStack, with_iam_enforced
+from tools.files import SAMPLE_PHOTO
+from tools.local_stack import LocalStack, with_iam_enforced
 
 LOST_PROMPT = "a lost upload"
 LOST_KEY = "lost/mug.jpg"

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from backdrop.pace_item import PACE_ID
-from tools.local_stack import STACK_NAME, LocalStack, until
+from tools.local_stack import STACK_NAME, LocalStack
+from tools.polling import until
 
 
 class Deployed:

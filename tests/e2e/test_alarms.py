@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployed import Deployed, Mailbox, subscribed
-from tools.local_stack import STACK_NAME, until
+from tools.local_stack import STACK_NAME
+from tools.polling import until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "lamp.webp").read_bytes()
 

@@ -15,7 +15,7 @@ from backdrop.clock import utc_day
 from backdrop.pace_item import PACE_ID
 from tests.e2e.deployed import Deployed, another
 from tests.e2e.lossy_proxy import LossyProxy, lossy_proxy
-from tools.local_stack import until
+from tools.polling import until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "lamp.webp").read_bytes()
 LIMIT = 30

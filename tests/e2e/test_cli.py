@@ -21,7 +21,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployed import Deployed, listening
-from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, SAMPLES, until
+from tools.files import SAMPLE_PHOTO, SAMPLES
+from tools.local_stack import CREDENTIALS
+from tools.polling import until
 
 COLUMNS = 100
 

@@ -7,7 +7,8 @@ import pytest
 from tests.e2e.deployed import Deployed
 from tests.unit.test_page import Parsed
 from tools import demo
-from tools.local_stack import SAMPLES, LocalStackError
+from tools.files import SAMPLES
+from tools.local_stack import LocalStackError
 
 
 def test_demo_submits_the_samples_and_shows_them_beside_the_one_that_failed(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.deployed import Deployed, Mailbox, create, listening, subscribed
-from tools.local_stack import until
+from tools.polling import until
 
 ROOT = Path(__file__).parents[2]
 PHOTO = (ROOT / "tools" / "samples" / "perfume.jpg").read_bytes()

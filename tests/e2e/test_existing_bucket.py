@@ -7,7 +7,7 @@ from typing import Any
 from backdrop.job import Job
 from tests.aws_events import eventbridge_event
 from tests.e2e.deployed import Deployed, Mailbox, another
-from tools.local_stack import until
+from tools.polling import until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "headphones.jpg").read_bytes()
 BUCKET = "photos-of-a-shop"

@@ -17,7 +17,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
 from backdrop_cli.page import Pair, before_after, embedded, side_for
 from tests.e2e.deployed import Deployed
 from tests.unit.test_page import Parsed
-from tools.local_stack import CREDENTIALS, SAMPLE_PHOTO, SAMPLES
+from tools.files import SAMPLE_PHOTO, SAMPLES
+from tools.local_stack import CREDENTIALS
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.deployed import Deployed
-from tools.local_stack import KEY_PARAMETER, until
+from tools.local_stack import KEY_PARAMETER
+from tools.polling import until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "lamp.webp").read_bytes()
 

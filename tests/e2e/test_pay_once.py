@@ -14,7 +14,8 @@ import pytest
 from backdrop.job import Job
 from tests.aws_events import s3_event
 from tests.e2e.deployed import Deployed
-from tools.local_stack import LocalStack, until
+from tools.local_stack import LocalStack
+from tools.polling import until
 
 PHOTO = (Path(__file__).parents[2] / "tools" / "samples" / "mug.jpg").read_bytes()
 

@@ -2,7 +2,7 @@
 
 from tests.e2e.conftest import LOST_KEY, LOST_PROMPT
 from tests.e2e.deployed import Deployed
-from tools.local_stack import until
+from tools.polling import until
 
 
 def test_an_upload_whose_notification_was_lost_is_found_and_a_second_run_buys_nothing(deployed: Deployed) -> None:

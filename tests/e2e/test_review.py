@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from tests.e2e.deployed import Deployed
 from tests.e2e.relay import Relay
-from tools.local_stack import CREDENTIALS, ROOT, SAMPLES
+from tools.files import ROOT, SAMPLES
+from tools.local_stack import CREDENTIALS
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = ROOT / ".local" / "screenshots"

@@ -8,7 +8,7 @@ from boto3.s3.transfer import TransferConfig
 from PIL import Image
 
 from tests.e2e.deployed import Deployed, another
-from tools.local_stack import until
+from tools.polling import until
 
 SAMPLES = Path(__file__).parents[2] / "tools" / "samples"
 

@@ -13,7 +13,8 @@ import pytest
 
 from tests.e2e.conftest import HALVES
 from tests.e2e.deployed import Deployed, Mailbox
-from tools.local_stack import KEY_PARAMETER, until
+from tools.local_stack import KEY_PARAMETER
+from tools.polling import until
 
 pytestmark = pytest.mark.parametrize(
     "half", [pytest.param(half, marks=pytest.mark.xdist_group(half)) for half in HALVES]

@@ -20,7 +20,7 @@ import pytest
 
 from backdrop import bootstrap
 from tests.integration.harness import Harness
-from tools.local_stack import ROOT
+from tools.files import ROOT
 
 pytestmark = pytest.mark.skipif("SECOND_OPINION" not in os.environ, reason="half a minute: make second-opinion")
 MICROBURST = "microburst==0.10.0"

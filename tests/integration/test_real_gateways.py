@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import Harness
-from tools.local_stack import until
+from tools.polling import until
 from tools.stand_in_gateway.server import GatewayControl
 
 GATEWAYS = Path(__file__).parents[1] / "real_gateways"

@@ -24,7 +24,7 @@ from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT, OUTPUT
 from tests.pictures import encoded, mug
-from tools.local_stack import until
+from tools.polling import until
 
 KEY = "shoes/red.jpg"
 RESULT = f"{KEY}.png"

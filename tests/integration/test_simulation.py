@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backdrop.events import EventPublisher
-from tools.local_stack import ROOT
+from tools.files import ROOT
 from tools.simulation.determinism import real_monotonic
 from tools.simulation.drawing import draw
 from tools.simulation.mutants import mutants

@@ -8,7 +8,7 @@ from PIL import Image
 
 from backdrop_cli.doctor import PROMPT, photo_used
 from backdrop_cli.likeness import ENOUGH, NOTHING, likeness
-from tools.local_stack import SAMPLES
+from tools.files import SAMPLES
 from tools.stand_in_gateway.picture import draw
 
 

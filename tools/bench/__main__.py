@@ -21,7 +21,7 @@ from tools.bench import bulk, cold, executions, memory, money, over_tls, review_
 from tools.bench.chart import chart
 from tools.bench.report import table
 from tools.bench.workers import ALTERNATIVE, FLOOR, OURS, benched
-from tools.local_stack import ROOT
+from tools.files import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PICTURE = ROOT / "docs" / "benchmarks.svg"

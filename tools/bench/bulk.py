@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.report import table
-from tools.local_stack import ROOT, SAMPLE_PHOTO, LocalStack, until
+from tools.files import ROOT, SAMPLE_PHOTO
+from tools.local_stack import LocalStack
+from tools.polling import until
 
 UPLOADS = 300
 CALLS_A_SECOND = 10

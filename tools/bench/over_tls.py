@@ -21,7 +21,7 @@ from tools.bench.report import table
 from tools.bench.tls_server import ALL, KEPT, S3_AND_EVENTS
 from tools.bench.workers import ALTERNATIVE, FLOOR, OURS, Bench, Worker, benched, event_of
 from tools.certificates import Authority
-from tools.local_stack import ROOT
+from tools.files import ROOT
 
 EXPLAINED = """AWS and the gateway are a process on loopback that speaks TLS, and keeps connections or closes them
 after each answer: how soon AWS closes idle ones nobody documents, and an upload's requests are seconds apart. CPU

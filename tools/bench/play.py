@@ -27,7 +27,7 @@ from backdrop.storage import Storage
 from tools.bench.scenario import Scenario
 from tools.bench.simulated_gateway import SimulatedGateway, SimulatedResults
 from tools.default_settings import DEFAULT_SETTINGS
-from tools.local_stack import ROOT
+from tools.files import ROOT
 from tools.simulation.simulated_aws import (
     Bill,
     QuietRegion,

@@ -34,7 +34,8 @@ from backdrop_cli.review.serving import server
 from backdrop_cli.thumbnails import thumbnail
 from tools.bench.report import table
 from tools.default_settings import DEFAULT_SETTINGS
-from tools.local_stack import CREDENTIALS, SAMPLES
+from tools.files import SAMPLES
+from tools.local_stack import CREDENTIALS
 
 INPUT, OUTPUT, TABLE = "bench-input", "bench-output", "bench-ledger"
 SCROLL_SECONDS = 10.0

@@ -23,7 +23,8 @@ from typing import Any, Self
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools.local_stack import CREDENTIALS, ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT, LocalStack
+from tools.files import ROOT, SAMPLE_EVENT, SAMPLE_PHOTO, SAMPLE_PROMPT
+from tools.local_stack import CREDENTIALS, LocalStack
 
 OURS, ALTERNATIVE, FLOOR, BARE = "ours", "alternative", "floor", "bare"
 _SITE = Path(sysconfig.get_path("purelib"))

@@ -9,7 +9,9 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from tools.local_stack import SAMPLE_EVENT, SAMPLE_PHOTO, LocalStack, until
+from tools.files import SAMPLE_EVENT, SAMPLE_PHOTO
+from tools.local_stack import LocalStack
+from tools.polling import until
 
 TRIGGER, RETRY, RECONCILE = "ReplaceBackground", "Retry", "Reconcile"
 LOST_KEY = "lost/mug.jpg"

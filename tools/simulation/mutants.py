@@ -14,7 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.local_stack import ROOT
+from tools.files import ROOT
 
 MUTANTS = Path(__file__).with_name("mutants.toml")
 LAYER = "layers/backdrop/python"

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from greenlet import getcurrent
 
 from backdrop import bootstrap
-from tools.local_stack import ROOT
+from tools.files import ROOT
 from tools.simulation.plan import Conditions
 from tools.simulation.region import Killed, Session, Worker
 from tools.simulation.simulated_aws import Bill

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from tests.integration.stand_in_gateway.client import buy, data_link, get, link_of, order, photo
-from tools.local_stack import SAMPLES
+from tools.files import SAMPLES
 from tools.stand_in_gateway.server import GatewayControl
 
 
