@@ -14,6 +14,7 @@ LOST_KEY = "lost/mug.jpg"
 HALVES = {
     "commands": (
         "test_cli.py",
+        "test_cli_says_why.py",
         "test_gallery.py",
         "test_review.py",
         "test_alarms.py",

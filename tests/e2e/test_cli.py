@@ -1,111 +1,16 @@
-"""The command `backdrop` as people run it, against the deployed local stack."""
+"""Photos bought with the command `backdrop`, against the deployed local stack."""
 
 import csv
-import fcntl
 import io
-import json
-import os
-import pty
 import re
 import signal
-import socket
-import struct
-import subprocess
-import sys
-import termios
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
-import pytest
-
+from tests.e2e.command_line import Cli, cli
 from tests.e2e.deployed import Deployed, listening
-from tools.files import SAMPLE_PHOTO, SAMPLES
-from tools.local_stack import CREDENTIALS
+from tools.files import SAMPLE_PHOTO
 from tools.polling import until
 
-COLUMNS = 100
-
-
-def _interruptible() -> None:
-    """Whoever runs the tests in the background may have switched Ctrl-C off."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-class Cli:
-    """Runs the installed console script in a folder of its own."""
-
-    def __init__(self, deployed: Deployed, folder: Path) -> None:
-        self.deployed = deployed
-        self.folder = folder
-        self.endpoint_url = deployed.stack.endpoint_url
-
-    def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [str(Path(sys.executable).with_name("backdrop")), *map(str, arguments)],
-            cwd=self.folder,
-            env=os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint_url},
-            text=True,
-            preexec_fn=_interruptible,
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
-        )
-
-    def run(self, *arguments: object, code: int = 0) -> str:
-        """Standard output, and standard error behind it, of a run that ends with `code`."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=90)
-        assert process.returncode == code, out + err
-        assert "\x1b" not in out + err, "colours are for terminals"
-        return out + err
-
-    def json(self, *arguments: object, code: int = 0) -> Any:
-        process = self.start(*arguments, "--json")
-        out, err = process.communicate(timeout=90)
-        assert process.returncode == code, out + err
-        return json.loads(out)
-
-    def in_terminal(self, *arguments: object) -> tuple[int, str]:
-        """Exit code and everything that a terminal was sent."""
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
-        process = self.start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # Linux's way to say that the other side is closed
-            while piece := os.read(ours, 65536):
-                shown += piece
-        os.close(ours)
-        return process.wait(10), shown.decode()
-
-    def interrupted(self, *arguments: object, after: str, when: Callable[[], object]) -> int:
-        """Exit code after Ctrl-C, as soon as the command says that it is doing `after` and `when` is true."""
-        process = self.start(*arguments)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(after):
-                break
-        until("the moment for Ctrl-C", when, every=0.02)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-        assert "Traceback" not in err
-        return process.returncode
-
-    def photos(self, number: int, folder: str = "photos") -> Path:
-        """A folder with a tree of photos, and things that are none."""
-        top = self.folder / folder
-        for index in range(number):
-            sample = SAMPLES[index % len(SAMPLES)]
-            path = top / ("new arrivals" if index % 3 else "été") / f"{sample.stem}-{index}{sample.suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(sample.read_bytes())
-        (top / "notes.md").write_text("no photo")
-        return top
-
-
-@pytest.fixture
-def cli(deployed: Deployed, tmp_path: Path) -> Cli:
-    return Cli(deployed, tmp_path)
+__all__ = ["cli"]
 
 
 def unnoticed(deployed: Deployed, number: int) -> None:
@@ -204,73 +109,6 @@ def test_results_come_into_another_folder_and_failures_with_what_to_do(cli: Cli)
     assert len(results) == 2
     assert all(re.fullmatch(r".+\.\w+\.[12]\.png", name) for name in results)
     assert sorted((cli.folder / "photos").rglob("*.[12].png")) == []
-
-
-def test_doctor_finds_nothing_wrong_and_buys_one_image(cli: Cli) -> None:
-    found = cli.json("doctor")
-
-    assert {each["state"] for each in found} == {"ok"}
-    assert {"stack", "input bucket", "output bucket", "ledger", "wallet", "model", "route"} <= {
-        each["what"] for each in found
-    }
-    assert cli.deployed.charged() == 0
-
-    assert "one image" in cli.run("doctor", "--buy-one")
-    assert cli.deployed.charged() == 1
-    assert (cli.folder / "backdrop-doctor.jpg.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_doctor_tells_a_wrong_key_from_an_empty_wallet(cli: Cli) -> None:
-    cli.deployed.gateway.settings(wallet_usd=0)
-    empty = cli.run("doctor", "--buy-one", code=1)
-    cli.deployed.gateway.settings(wallet_usd=1000, keys=["sk-aig-another"])
-    wrong = cli.run("doctor", code=1)
-
-    assert re.search(r"✗ wallet .*Fill it", empty)
-    assert re.search(r"✗ one image .*not bought", empty)
-    assert re.search(r"✗ key .*refuses it \(401\).*/backdrop/gateway-api-key", wrong)
-    assert "sk-aig" not in empty + wrong
-
-
-def test_a_missing_stack_and_a_missing_aws_are_told_apart(cli: Cli) -> None:
-    assert "There is no stack 'nosuch'" in cli.run("status", "--stack", "nosuch", code=3)
-    assert "There is no stack 'nosuch'" in cli.run("--stack", "nosuch", "doctor", code=3)
-    cli.photos(1)
-    assert "There is no stack 'nosuch'" in cli.run("submit", "photos", "--stack", "nosuch", code=3)
-
-    assert "not AWS" in cli.run("status", "--endpoint-url", cli.deployed.gateway.base_url, code=3)
-    assert "Port out of range" in cli.run("status", "--endpoint-url", "http://127.0.0.1:99999", code=3)
-    with socket.socket() as nobody_listens:
-        nobody_listens.bind(("127.0.0.1", 0))
-        cli.endpoint_url = f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"
-        assert "make up" in cli.run("status", code=3)
-
-
-def test_status_counts_and_says_why_nothing_moves(cli: Cli) -> None:
-    deployed = cli.deployed
-    deployed.put("done.jpg", SAMPLE_PHOTO.read_bytes(), prompt="moss")
-    deployed.put("failed.jpg", b"no photo", prompt="moss")
-    deployed.until_finished(2, 60)
-    deployed.gateway.settings(wallet_usd=0)
-    deployed.put("waiting.jpg", SAMPLE_PHOTO.read_bytes(), prompt="moss")
-
-    until("a pause", lambda: cli.json("status", deployed.folder)["paused"])
-
-    status = cli.json("status", deployed.folder)
-    assert (status["done"], status["failed"]) == (1, 1)
-    assert status["new"] + status["waiting"] + status["running"] == 1
-    assert status["failed_by_reason"] == {"unsupported_media_type": 1}
-    assert (status["images_today"], status["spent_today_usd"], status["cost_left_usd"]) == (1, 0.03, 0.03)
-    assert "the account has no money left" in " ".join(cli.run("status", deployed.folder).split())
-
-    deployed.gateway.settings(wallet_usd=1000)
-    deployed.forget_the_pace()
-    waiting = {"bucket": deployed.input_bucket, "key": deployed.folder + "waiting.jpg"}
-    waiting["version_id"] = deployed.versions[waiting["key"]]  # looked at now, not in half a minute
-    deployed.sqs.send_message(
-        QueueUrl=deployed.stack.outputs["RetryQueueUrl"], MessageBody=json.dumps({"job": waiting})
-    )
-    assert re.search(r"done\s+2", cli.run("status", deployed.folder, "--watch"))
 
 
 def test_backfill_takes_what_is_new_once_and_goes_on_after_ctrl_c(cli: Cli) -> None:

@@ -1,194 +1,20 @@
-"""The server of `backdrop review`: who gets in, what is decided, and what is bought again, against real objects."""
+"""What is decided on the page of `backdrop review`, and what is bought again, against real objects."""
 
 import csv
 import io
 import json
 import re
-import socket
-import threading
-from collections.abc import Iterator
-from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
-import httpx
-import PIL.Image
-import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from backdrop.job import Job
-from backdrop_cli.deployment import Deployment
-from backdrop_cli.review.serving import server
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
+from tests.integration.reviewed import KEY, RESULT, Opener, page, photo, tag, tags
 from tests.integration.stack import INPUT, OUTPUT
 from tests.pictures import encoded, mug
-from tools.polling import until
 
-KEY = "shoes/red.jpg"
-RESULT = f"{KEY}.png"
-HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;\u202egpj"
-
-
-class Page:
-    """The page as a browser has it: a client with the cookie, and what is on the page."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        parts = urlsplit(address)
-        self.origin = f"{parts.scheme}://{parts.netloc}"
-        self.client = httpx.Client(base_url=f"{self.origin}{parts.path}", timeout=20)
-        answer = self.client.get(address)
-        assert answer.status_code == 200, answer.text
-        until("the page is complete", lambda: "Looking" not in self.client.get("").text, 20)
-
-    def cards(self) -> dict[str, dict[str, str]]:
-        """The attributes of the cards by key."""
-        html = self.client.get("").text
-        found = {}
-        for start, rest in re.findall(r'<li class="pair"(.*?)>\n<a(.*?)</li>', html, re.DOTALL):
-            key = re.search(r'<p class="key"><bdi>(.*?)</bdi>', rest, re.DOTALL)
-            assert key
-            found[unescape(key[1])] = {k: unescape(v) for k, v in re.findall(r'data-([a-z]+)="(.*?)"', start)}
-        return found
-
-    def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
-        return self.client.post(path, json=body, headers={"Origin": self.origin} | headers)
-
-    def decide(self, key: str, verdict: str, choice: int = 0, **changes: Any) -> httpx.Response:
-        card = self.cards()[key]
-        body = {"verdict": verdict, "choice": choice, "seen": card["seen"]} | changes
-        return self.post(f"pair/{card['id']}/decision", body)
-
-    def undo(self) -> httpx.Response:
-        return self.post("undo", {})
-
-    def large(self, key: str) -> str:
-        return self.client.get(f"pair/{self.cards()[key]['id']}").text
-
-
-@pytest.fixture
-def page(deployment: Deployment, tmp_path: Path) -> Iterator["Opener"]:
-    opener = Opener(deployment, tmp_path / "cache")
-    yield opener
-    opener.close()
-
-
-class Opener:
-    """Opens the page as often as it is called; each time another server, as another person's."""
-
-    def __init__(self, deployment: Deployment, folder: Path) -> None:
-        self._deployment = deployment
-        self._folder = folder
-        self._running: list[tuple[Any, threading.Thread, socket.socket, Page]] = []
-
-    def __call__(self, prefix: str = "") -> Page:
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        addresses: list[str] = []
-        started = threading.Event()
-
-        def tell(address: str) -> None:
-            addresses.append(address)
-            started.set()
-
-        running = server(self._deployment, prefix, self._folder, listener, tell)
-        thread = threading.Thread(target=running.run, args=([listener],))
-        thread.start()
-        assert started.wait(20)
-        page = Page(addresses[0])
-        self._running.append((running, thread, listener, page))
-        return page
-
-    def close(self) -> None:
-        for running, thread, listener, page in self._running:
-            page.client.close()
-            running.should_exit = True
-            thread.join(20)
-            listener.close()
-
-
-def tags(harness: Harness, key: str) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in harness.s3.get_object_tagging(Bucket=OUTPUT, Key=key)["TagSet"]}
-
-
-def tag(harness: Harness, key: str, **values: str) -> None:
-    found = [{"Key": name.replace("_", "-"), "Value": value} for name, value in values.items()]
-    harness.s3.put_object_tagging(Bucket=OUTPUT, Key=key, Tagging={"TagSet": found})
-
-
-@pytest.fixture
-def photo(harness: Harness) -> bytes:
-    data = encoded(mug(), "JPEG")
-    harness.upload(KEY, data, prompt="snow")
-    return data
-
-
-def test_only_who_has_the_secret_gets_in(page: Opener, photo: bytes) -> None:
-    opened = page()
-    parts = urlsplit(opened.address)
-    secret = parse_qs(parts.query)["secret"][0]
-    with httpx.Client() as stranger:
-        for path in (
-            "/",
-            parts.path,
-            f"{parts.path}?secret=wrong",
-            f"{parts.path}events",
-            f"{parts.path}static/look.css",
-        ):
-            assert stranger.get(opened.origin + path).status_code == 403
-        assert stranger.get(f"{opened.origin}/?secret={secret}").status_code == 403, "the path is a part of the secret"
-        assert stranger.post(f"{opened.origin}{parts.path}undo", json={}).status_code == 403
-        first = stranger.get(opened.address)
-    cookie = first.headers["set-cookie"]
-    assert f"Path={parts.path};" in cookie, "another port's server is not sent it"
-    assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
-    assert opened.client.get("").status_code == 200
-
-
-@pytest.mark.parametrize("host", ["localhost", "evil.example", "127.0.0.1"])
-def test_another_name_for_this_machine_gets_nothing(page: Opener, photo: bytes, host: str) -> None:
-    """As after DNS rebinding."""
-    assert page().client.get("", headers={"Host": host}).status_code == 403
-
-
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null"])
-def test_another_page_can_neither_ask_nor_decide(page: Opener, photo: bytes, harness: Harness, origin: str) -> None:
-    opened = page()
-    card = opened.cards()[KEY]
-    body = {"verdict": "approved", "choice": 0, "seen": card["seen"]}
-    assert opened.post(f"pair/{card['id']}/decision", body, Origin=origin).status_code == 403
-    assert opened.client.get("", headers={"Origin": origin}).status_code == 403
-    assert opened.client.get("events", headers={"Sec-Fetch-Site": "same-site"}).status_code == 403
-    unsaid = opened.client.post(f"pair/{card['id']}/decision", json=body)
-    assert unsaid.status_code == 403, "a browser always says the origin of a POST"
-    form = opened.client.post(f"pair/{card['id']}/decision", data=body, headers={"Origin": opened.origin})
-    assert form.status_code == 415
-    assert tags(harness, RESULT) == {}
-
-
-def test_nothing_of_the_page_runs_or_comes_from_elsewhere(page: Opener, photo: bytes) -> None:
-    opened = page()
-    answer = opened.client.get("")
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert not re.search(r"<script(?! type=\"module\" src=\"static/)|\son\w+=|javascript:|https?://", answer.text)
-
-
-def test_keys_and_prompts_stay_text(page: Opener, harness: Harness) -> None:
-    key = f"x/{HOSTILE}.jpg"
-    harness.upload(key, encoded(mug(), "JPEG"), prompt=HOSTILE.replace("\u202e", ""))
-    opened = page()
-    html = opened.client.get("").text + opened.large(key)
-    assert "<img src=x" not in html
-    assert "&lt;img src=x onerror=alert(1)&gt;" in html
-    assert list(opened.cards()) == [key]
-    assert opened.decide(key, "approved").status_code == 200
+__all__ = ["page", "photo"]
 
 
 def test_a_decision_is_a_tag_of_the_result_with_who_and_when(page: Opener, photo: bytes, harness: Harness) -> None:
@@ -346,35 +172,6 @@ def test_what_changes_is_told_as_it_happens(page: Opener, harness: Harness, phot
         assert "Approved <span>1</span>" in re.sub(r"\s+", " ", news["top"])
 
 
-def test_pictures_are_small_kept_on_disk_and_whole_on_demand(
-    page: Opener, harness: Harness, photo: bytes, tmp_path: Path
-) -> None:
-    opened = page()
-    large = opened.large(KEY)
-    small = re.findall(r"picture/(\w+)/large", large)
-    answer = opened.client.get(f"picture/{small[0]}/small")
-    assert answer.headers["content-type"] == "image/webp"
-    assert "immutable" in answer.headers["cache-control"]
-    assert max(PIL.Image.open(io.BytesIO(answer.content)).size) <= 400
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{small[0]}-small.webp"]
-    harness.s3.delete_object(Bucket=INPUT, Key=KEY)
-    assert opened.client.get(f"picture/{small[0]}/small").content == answer.content
-    whole = opened.client.get(f"whole/{small[1]}")
-    assert whole.headers["content-type"] == "image/png"
-    assert whole.content == harness.s3.get_object(Bucket=OUTPUT, Key=RESULT)["Body"].read()
-    assert opened.client.get(f"picture/{'0' * 32}/small").status_code == 404
-
-
-def test_an_object_that_is_no_picture_is_a_sentence(page: Opener, harness: Harness) -> None:
-    harness.upload("page.jpg", b"<html><script>alert(1)</script>", prompt="snow")
-    opened = page()
-    token = re.findall(r"picture/(\w+)/large", opened.large("page.jpg"))[0]
-    for path in (f"picture/{token}/large", f"whole/{token}"):
-        answer = opened.client.get(path)
-        assert (answer.status_code, answer.text) == (404, "It is no picture that can be shown here.")
-        assert answer.headers["content-type"].startswith("text/plain")
-
-
 def test_the_rejected_ones_are_a_manifest(page: Opener, harness: Harness, photo: bytes) -> None:
     harness.upload("b.jpg", photo, prompt="wood, {oak}", tag="ana", size="512x512")
     harness.upload("=1.jpg", photo, prompt="@snow", tag="-x")
@@ -387,31 +184,6 @@ def test_the_rejected_ones_are_a_manifest(page: Opener, harness: Harness, photo:
         {"file": "'=1.jpg", "prompt": "'@snow", "n": "", "size": "", "tag": "'-x"},
         {"file": "b.jpg", "prompt": "wood, {{oak}}", "n": "", "size": "512x512", "tag": "ana"},
     ], "no cell is a formula"
-
-
-def test_when_aws_goes_away_the_page_says_so_and_what_was_not_done(
-    page: Opener, deployment: Deployment, photo: bytes, harness: Harness
-) -> None:
-    """Row 96."""
-    opened = page()
-    card = opened.cards()[KEY]
-
-    def gone(**_: object) -> None:
-        raise EndpointConnectionError(endpoint_url="https://s3.test")
-
-    for client in (deployment.s3, deployment.dynamodb):
-        client.meta.events.register("before-call", gone)
-    refused = opened.decide(KEY, "approved")
-    with opened.client.stream("GET", "events?since=0") as stream:
-        said = next(line for line in stream.iter_lines() if "asked at present" in line)
-    for client in (deployment.s3, deployment.dynamodb):
-        client.meta.events.unregister("before-call", gone)
-
-    assert refused.status_code == 503
-    assert "https://s3.test" in refused.text
-    assert "https://s3.test" in said
-    assert opened.cards()[KEY] == card
-    assert opened.decide(KEY, "approved").status_code == 200
 
 
 def test_gallery_and_status_say_what_was_decided(page: Opener, harness: Harness, photo: bytes, run: Run) -> None:
