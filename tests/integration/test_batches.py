@@ -17,10 +17,10 @@ from tests.integration.batch_uploads import BATCH, Batch, ends, let_all_end, rec
 from tests.integration.conftest import Run, picture
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
-from tests.integration.test_crash_matrix import Effects
+from tests.integration.test_crash_matrix import Effects, effects
 from tests.pictures import turned
 
-__all__ = ["ends", "small_shards"]
+__all__ = ["effects", "ends", "small_shards"]
 
 
 # From the command to the event
