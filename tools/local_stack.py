@@ -159,7 +159,7 @@ class LocalStack:
             *("--parameter-overrides", f"file://{parameters_file}"),
         )
         self.__dict__.pop("outputs", None)
-        self._correct_the_emulator()
+        self.correct_the_emulator()
 
     def _sam(self, *arguments: str) -> None:
         sam = ROOT / ".venv-sam" / "bin" / "sam"
@@ -177,7 +177,7 @@ class LocalStack:
         if done.returncode:
             raise LocalStackError(f"`sam {arguments[0]}` failed:\n{(done.stdout + done.stderr)[-3000:]}")
 
-    def _correct_the_emulator(self) -> None:
+    def correct_the_emulator(self) -> None:
         """What MiniStack 1.5 needs beyond what the template says; none of it is needed on AWS."""
         functions = self.client("lambda")
         retry = self.outputs["RetryFunctionName"]

@@ -244,5 +244,5 @@ def another(stack: LocalStack, name: str, **parameters: str) -> Deployed:
     common = {"GatewayBaseUrl": stack.gateway.base_url, "ReconcileSchedule": "off", "RequestsPerMinute": "600"}
     other = copy.copy(stack)
     other.outputs = create(stack, name, template["TemplateBody"], **(common | parameters))
-    other._correct_the_emulator()
+    other.correct_the_emulator()
     return Deployed(other)

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from backdrop.batches import Batches, FinishedBatch, shard_name
 from backdrop.states import State
 from tests.aws_events import s3_event
+from tests.integration.aws_faults import client_of
 from tests.integration.batch_uploads import Batch, ends, small_shards
 from tests.integration.harness import Harness
 from tests.integration.stack import TABLE
@@ -26,8 +27,8 @@ __all__ = ["effects", "ends", "small_shards"]
 def test_an_event_that_was_not_taken_is_tried_again(
     harness: Harness, photo: bytes, ends: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events: Any = harness.services.events
-    real, left = events._client.put_events, [2]
+    client = client_of(harness, "events")
+    real, left = client.put_events, [2]
 
     def refusing(**arguments: Any) -> Any:
         if "Batch" in arguments["Entries"][0]["DetailType"] and left[0]:
@@ -37,7 +38,7 @@ def test_an_event_that_was_not_taken_is_tried_again(
             raise ClientError({"Error": {"Code": "ThrottlingException"}}, "PutEvents")
         return real(**arguments)
 
-    monkeypatch.setattr(events._client, "put_events", refusing)
+    monkeypatch.setattr(client, "put_events", refusing)
     job = Batch(harness, "a.jpg").upload("a.jpg", photo, prompt="wood")
     record = harness.record(job)
     assert record
@@ -61,14 +62,14 @@ def test_ended_at_every_effect_a_batch_is_told_at_least_once_never_early_and_wit
     """Row 110. The last upload of three, which is alone in its shard, has its worker killed."""
     effects.watch(harness, environment)
     published: list[dict[str, Any]] = []
-    events: Any = harness.services.events
-    real = events._client.put_events
+    client = client_of(harness, "events")
+    real = client.put_events
 
     def publish(**arguments: Any) -> Any:
         published.append(json.loads(arguments["Entries"][0]["Detail"]))
         return real(**arguments)
 
-    monkeypatch.setattr(events._client, "put_events", publish)
+    monkeypatch.setattr(client, "put_events", publish)
     numbers = itertools.count()
 
     def attempt(kill_before: int, kill_after: int) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 
 from backdrop.errors import NoSlotFree
 from backdrop.rate_limiter import RateLimiter
+from tests.integration.aws_faults import refusing
 from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import TABLE
@@ -13,9 +14,10 @@ from tests.integration.stack import TABLE
 
 @pytest.mark.parametrize("rpm", [1, 60, 600, 9300, 14_100, 18_100, 27_000, 28_000, 30_000])
 def test_slots_are_never_closer_than_requests_per_minute_allows(harness: Harness, rpm: int) -> None:
-    limiter = RateLimiter(harness.dynamodb, TABLE, MovedClock(), rpm, 0)
+    slot = RateLimiter(harness.dynamodb, TABLE, MovedClock(), rpm, 0).acquire(1, 0.0)
 
-    assert 60_000_000 / limiter._step <= rpm
+    item = harness.dynamodb.get_item(TableName=TABLE, Key={"id": {"S": "pace"}})["Item"]
+    assert 60 / (int(item["next_slot"]["N"]) / 1_000_000 - slot.at) <= rpm
 
 
 def test_a_call_that_finds_a_slot_at_once_keeps_its_distance_from_one_that_waited(harness: Harness) -> None:
@@ -57,9 +59,7 @@ def test_a_rate_limit_postpones_calls_whose_slot_is_a_second_away(harness: Harne
         other.wait(slot)
 
 
-def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
-    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_that_loses_many_races_keeps_its_place_in_line(harness: Harness, photo: bytes) -> None:
     environment_pace = harness.services.rate_limiter
     job = harness.put("a.jpg", photo, prompt="wood")
     # Its turn has come, behind it stands an hour of others.
@@ -73,11 +73,15 @@ def test_an_upload_that_loses_many_races_keeps_its_place_in_line(
         ExpressionAttributeValues={":end": {"N": str(int((harness.now() + 3600) * 1_000_000))}},
     )
     harness.advance(1)
-    real = environment_pace._try
-    monkeypatch.setattr(environment_pace, "_try", lambda *_: None)  # a thousand workers at once
     harness.services.queues.retry(job, 0)
-    harness.retry_once()
-    monkeypatch.setattr(environment_pace, "_try", real)
+    with refusing(  # a thousand workers at once
+        harness,
+        "dynamodb.UpdateItem",
+        "ConditionalCheckFailedException",
+        400,
+        asked=lambda request: b'"pace"' in request.body,
+    ):
+        harness.retry_once()
     environment_pace.look()
 
     harness.drain(seconds=120)

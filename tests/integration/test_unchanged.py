@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backdrop.job import Job
+from tests.integration.aws_faults import client_of
 from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT, OUTPUT
@@ -305,18 +306,20 @@ def test_a_result_is_put_between_a_look_at_an_upload_and_its_state_unchanged(
     harness.advance(10)
     between = harness.put("a.jpg", photo, prompt="snow")
     lasts = list[Job]()
-    real = harness.services.result_storage._is_newer
+    client = client_of(harness, "s3")
+    real = client.head_object
 
-    def look(*arguments: Any) -> Any:
-        monkeypatch.setattr(harness.services.result_storage, "_is_newer", real)
-        seen = real(*arguments)
+    def look(**arguments: Any) -> Any:
+        seen = real(**arguments)
+        if lasts or arguments["Bucket"] != INPUT:
+            return seen
         harness.advance(10)
         lasts.append(harness.put("a.jpg", photo, prompt="wood"))
         harness.notify(lasts[0])
         assert harness.state(lasts[0]) == "UNCHANGED"
         return seen
 
-    monkeypatch.setattr(harness.services.result_storage, "_is_newer", look)
+    monkeypatch.setattr(client, "head_object", look)
     harness.notify(between)
 
     assert rests_with_the_picture_of(harness, lasts[0])

@@ -97,10 +97,10 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: list[Any]) 
     monkeypatch.setattr(botocore.httpsession, "where", lambda: str(authority.file))
     # What the worker replaces is put back after the test.
     monkeypatch.setattr(botocore.httpsession, "create_urllib3_context", botocore.httpsession.create_urllib3_context)
-    tls._verified.cache_clear()
+    tls.verified.cache_clear()
     loaded.clear()
     yield authority
-    tls._verified.cache_clear()
+    tls.verified.cache_clear()
 
 
 @pytest.fixture

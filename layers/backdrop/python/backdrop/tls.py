@@ -37,18 +37,18 @@ class _LoadedOnce(ssl.SSLContext):
 
 def context() -> ssl.SSLContext:
     """For what is no AWS client: verifies against SSL_CERT_FILE where it is set, or else certifi's roots."""
-    return _verified(os.environ.get("SSL_CERT_FILE") or certifi.where())
+    return verified(os.environ.get("SSL_CERT_FILE") or certifi.where())
 
 
 def share_with_botocore() -> None:
     """Let the AWS clients that are made from here on use one context, for certifi's roots as botocore itself."""
     if not any(map(os.environ.get, OWN_CERTIFICATES_OF_AWS)):
-        shared = _verified(certifi.where())
+        shared = verified(certifi.where())
         botocore.httpsession.create_urllib3_context = lambda *_, **__: shared
 
 
 @cache
-def _verified(file: str) -> ssl.SSLContext:
+def verified(file: str) -> ssl.SSLContext:
     """As strict as `ssl.create_default_context` is from Python 3.13 on."""
     made = _LoadedOnce(ssl.PROTOCOL_TLS_CLIENT)
     made.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
