@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from tests.integration.harness import Harness
+from tests.integration.simulated_lambda import Killed
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x3cIDAT" + b"pixels" * 10 + bytes(4) + b"\0\0\0\0IEND\xae\x42\x60\x82"
 PRIVATE = "PRIVATE"
@@ -35,3 +38,16 @@ def assert_fetched_at_last(harness: Harness) -> None:
     assert len(harness.gateway.fetches()) == 3
     assert harness.dead_letters() == harness.waiting() == []
     assert len(harness.gateway.calls()) == harness.charged() == 1
+
+
+def upload_killed_while_storing(
+    harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch, prompt: str = "wood"
+) -> None:
+    """Upload a.jpg; its worker is killed when the result is about to be stored."""
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(harness.services.result_storage, "store", killed)
+        harness.upload("a.jpg", photo, prompt=prompt)

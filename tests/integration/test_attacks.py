@@ -9,7 +9,7 @@ import pytest
 from tests.aws_events import eventbridge_event
 from tests.integration.day_and_pace import until_midnight
 from tests.integration.harness import Harness
-from tests.integration.simulated_lambda import Killed
+from tests.integration.result_faults import upload_killed_while_storing
 from tests.integration.stack import INPUT
 from tests.integration.test_results import fail_put
 
@@ -105,26 +105,30 @@ def test_calls_that_leave_after_midnight_count_against_the_new_day(
     assert sum(at >= midnight for at in sent) == 2
 
 
+def rejected_beside_good_ones(harness: Harness, photo: bytes, most: int) -> tuple[int, dict[str, Any]]:
+    """Upload a photo that the gateway refuses, and good ones until it is rejected; how many, and the reason."""
+    harness.upload("bad.jpg", photo, prompt="a celebrity")
+    for number in range(most):
+        harness.advance(61)
+        harness.upload(f"{number}.jpg", photo, prompt="wood")  # tries, and ends the pause
+        harness.drain(seconds=960)
+        if dead_letters := harness.dead_letters():
+            [dead_letter] = dead_letters
+            assert (dead_letter["job"]["key"], dead_letter["reason"]["code"]) == ("bad.jpg", "rejected_by_gateway")
+            return number + 1, dead_letter["reason"]
+    raise AssertionError(f"it still waits beside {most} good ones")
+
+
 @pytest.mark.parametrize("status", [403, 404])
 def test_an_upload_that_alone_is_answered_403_does_not_hold_up_the_others_for_ever(
     harness: Harness, photo: bytes, status: int
 ) -> None:
     """As a gateway's moderation may do."""
     harness.gateway.faults([{"kind": "status", "status": status, "times": 0, "match": "celebrity"}])
-    harness.upload("bad.jpg", photo, prompt="a celebrity")
-    dead_letters: list[dict[str, Any]] = []
-    good = 0
-    while not dead_letters and good < 6:
-        harness.advance(61)
-        harness.upload(f"{good}.jpg", photo, prompt="wood")  # tries, and ends the pause
-        good += 1
-        harness.drain(seconds=960)
-        dead_letters = harness.dead_letters()
+    good, reason = rejected_beside_good_ones(harness, photo, most=6)
 
-    assert len(harness.outputs()) == good
-    [dead_letter] = dead_letters
-    assert (dead_letter["job"]["key"], dead_letter["reason"]["code"]) == ("bad.jpg", "rejected_by_gateway")
-    assert (dead_letter["reason"]["http_status"], dead_letter["reason"]["billed"]) == (status, "no")
+    assert good == len(harness.outputs())
+    assert (reason["http_status"], reason["billed"]) == (status, "no")
 
 
 def test_a_prompt_can_not_bring_form_fields_of_its_own(
@@ -216,20 +220,10 @@ def test_an_upload_whose_repeated_call_alone_is_answered_403_does_not_hold_up_th
             {"kind": "status", "status": status, "times": 0, "match": "celebrity"},
         ]
     )
-    harness.upload("bad.jpg", photo, prompt="a celebrity")
-    dead_letters: list[dict[str, Any]] = []
-    good = 0
-    while not dead_letters and good < 8:
-        harness.advance(61)
-        harness.upload(f"{good}.jpg", photo, prompt="wood")  # tries, and ends the pause
-        good += 1
-        harness.drain(seconds=960)
-        dead_letters = harness.dead_letters()
+    good, reason = rejected_beside_good_ones(harness, photo, most=8)
 
-    assert len(harness.outputs()) == good
-    [dead_letter] = dead_letters
-    assert (dead_letter["job"]["key"], dead_letter["reason"]["code"]) == ("bad.jpg", "rejected_by_gateway")
-    assert (dead_letter["reason"]["http_status"], dead_letter["reason"]["billed"]) == (status, "unknown")
+    assert good == len(harness.outputs())
+    assert (reason["http_status"], reason["billed"]) == (status, "unknown")
 
     harness.gateway.faults([])
     harness.redrive()
@@ -241,14 +235,8 @@ def test_what_was_paid_is_not_bought_anew_because_failures_of_repeated_calls_loo
     harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The images came inline and a crash swallowed them; then a proxy answers each time with the same request id."""
-
-    def killed(*_: Any) -> None:
-        raise Killed
-
     harness.gateway.settings(answer="b64_json")
-    with monkeypatch.context() as patched:
-        patched.setattr(harness.services.result_storage, "store", killed)
-        harness.upload("a.jpg", photo, prompt="wood")
+    upload_killed_while_storing(harness, photo, monkeypatch)
     answer = "HTTP/1.1 503 Unavailable\r\nX-Request-Id: the-same\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     harness.gateway.faults([{"kind": "raw", "text": answer, "times": 3}])
     harness.drain()

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.harness import Harness
-from tests.integration.simulated_lambda import Killed
+from tests.integration.result_faults import upload_killed_while_storing
 
 
 @pytest.mark.parametrize(("policy", "times"), [("park", 1), ("retry", 2)])
@@ -42,14 +42,8 @@ def test_inline_images_that_a_crash_swallowed_are_not_asked_for_again_after_a_da
     harness: Harness, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway may have forgotten the key by then, and would sell them again."""
-
-    def killed(*_: Any) -> None:
-        raise Killed
-
     harness.gateway.settings(answer="b64_json")
-    with monkeypatch.context() as patched:
-        patched.setattr(harness.services.result_storage, "store", killed)
-        harness.upload("a.jpg", photo, prompt="wood")
+    upload_killed_while_storing(harness, photo, monkeypatch)
     harness.advance(25 * 3600)
     harness.drain()
 

@@ -16,6 +16,7 @@ from tests.aws_events import s3_event
 from tests.integration.aws_faults import client_of
 from tests.integration.harness import Harness
 from tests.integration.ledger_faults import LedgerFault
+from tests.integration.result_faults import upload_killed_while_storing
 from tests.integration.simulated_lambda import Killed
 
 PROMPT = "an unmistakable backdrop"
@@ -236,13 +237,8 @@ def test_a_purchase_that_the_ledger_could_not_take_is_told_once(
 def test_inline_images_that_are_asked_for_again_are_bought_once(
     harness: Harness, photo: bytes, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: Any) -> None:
-        raise Killed
-
     harness.gateway.settings(answer="b64_json")
-    with monkeypatch.context() as patched:
-        patched.setattr(harness.services.result_storage, "store", killed)
-        harness.upload("a.jpg", photo, prompt=PROMPT)
+    upload_killed_while_storing(harness, photo, monkeypatch, PROMPT)
     harness.drain()
 
     assert len(harness.gateway.calls()) == 2
