@@ -20,6 +20,7 @@ from tests.e2e.deployed import Deployed
 from tests.e2e.relay import Relay
 from tools.files import ROOT, SAMPLES
 from tools.local_stack import CREDENTIALS
+from tools.polling import until
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = ROOT / ".local" / "screenshots"
@@ -172,6 +173,34 @@ def test_results_come_in_and_are_approved_rejected_undone_and_chosen_with_the_ke
     expect(page.locator(".pair:visible")).to_have_count(1)
     page.locator("#search").fill("nothing is like this")
     expect(page.locator("#nothing")).to_contain_text("No photo is like that")
+
+
+SLOW_READING = """() => {
+  const text = Response.prototype.text;
+  window.read = 0;
+  Response.prototype.text = async function () {
+    const said = await text.call(this);
+    await new Promise((done) => setTimeout(done, 1000));
+    window.read += 1;
+    return said;
+  };
+}"""
+
+
+def test_who_goes_back_before_a_photo_has_come_in_stays_with_all_of_them(deployed: Deployed, review: Open) -> None:
+    photos(deployed, "a.jpg")
+    page = review()
+    status(page, "a.jpg", "To decide")
+    page.evaluate(SLOW_READING)
+    card(page, "a.jpg").locator("a").focus()
+    with page.expect_response("**/pair/*"):
+        page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+
+    until("the photo is read", lambda: page.evaluate("window.read"))
+
+    expect(page.locator("#grid")).to_be_visible()
+    expect(page.locator("#one")).not_to_be_visible()
 
 
 def test_again_with_another_prompt_asks_first_and_shows_the_new_result_beside_the_old_one(

@@ -68,14 +68,15 @@ async function look(id) {
   open = id;
   point(id);
   const answer = await ask(`pair/${id}`);
-  if (open !== id) return;
+  const html = await answer?.text();
+  if (open !== id) return; // another one is, or none, by now
   if (!answer) {
     open = before;
     history.replaceState(null, "", location.pathname + (before && `#${before}`));
     return;
   }
   const had = document.activeElement?.dataset?.do && one.contains(document.activeElement);
-  one.innerHTML = await answer.text();
+  one.innerHTML = html;
   const { choice, results } = $("#shown").dataset;
   choose(isAnother ? Number(choice) : Math.min(chosen, Math.max(results - 1, 0)));
   show(true);
