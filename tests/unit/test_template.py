@@ -9,7 +9,7 @@ import pytest
 from tests.unit.template import source, template
 from tools.bench import play
 from tools.bench.scenario import VISIBILITY_SECONDS
-from tools.simulation import stack
+from tools.simulation import functions as simulated
 
 PARAMETERS = {
     "GatewayBaseUrl": "https://api.aigateway.sh/v1",
@@ -125,7 +125,7 @@ def test_the_retry_queue_hides_messages_a_little_longer_than_a_function_runs() -
     visibility = source()["Resources"]["RetryQueue"]["Properties"]["VisibilityTimeout"]
     assert function_seconds < visibility <= 1.2 * function_seconds
     assert (function_seconds, visibility) == (play.FUNCTION_SECONDS, VISIBILITY_SECONDS)
-    assert (function_seconds, visibility) == (stack.FUNCTION_SECONDS["retry"], stack.VISIBILITY_SECONDS)
+    assert (function_seconds, visibility) == (simulated.FUNCTION_SECONDS["retry"], simulated.VISIBILITY_SECONDS)
     redrive = source()["Resources"]["RetryQueue"]["Properties"]["RedrivePolicy"]
     assert redrive["maxReceiveCount"] == play.MOST_RECEIVES == 1000, "SQS takes no more"
 

@@ -2,15 +2,13 @@
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backdrop.batches import ENDS
 from tools.simulation.drawing import BATCH
-from tools.simulation.plan import Delete, Notice, Redrive, Restore, Upload
-
-if TYPE_CHECKING:
-    from tools.simulation.play import Play
-    from tools.simulation.stack import Stack
+from tools.simulation.plan import Delete, Notice, Plan, Redrive, Restore, Upload
+from tools.simulation.stack import Stack
+from tools.simulation.world import World
 
 TOLD = "Background Batch Finished"
 
@@ -18,46 +16,45 @@ TOLD = "Background Batch Finished"
 class BatchPromises:
     """Of the batch of one play."""
 
-    def __init__(self, play: "Play") -> None:
-        self._play = play
-        events = play.plan.played
+    def __init__(self, world: World, plan: Plan) -> None:
+        self._world = world
+        events, conditions = plan.played, plan.conditions
         self._uploads = [event for event in events if isinstance(event, Upload) and "batch" in dict(event.metadata)]
-        self._is_whole = len(self._uploads) == len(play.conditions.batch)
+        self._is_whole = len(self._uploads) == len(conditions.batch)
         self._is_redriven = any(isinstance(event, Redrive) for event in events)
         again = Counter(event.key for event in events if isinstance(event, Upload | Delete))
         lost = {event.number for event in events if isinstance(event, Notice) and not event.after}
         removed = {event.key for event in events if isinstance(event, Restore)}
-        self._may_go_unseen = bool(removed & set(play.conditions.batch)) or any(
-            again[upload.key] > 1 and (upload.number in lost or not play.conditions.is_versioned)
-            for upload in self._uploads
+        self._may_go_unseen = bool(removed & set(conditions.batch)) or any(
+            again[upload.key] > 1 and (upload.number in lost or not conditions.is_versioned) for upload in self._uploads
         )
         """Gone before anybody has looked at it: nobody will ever know that it was of the batch."""
 
-    def published(self, stack: "Stack") -> None:
+    def published(self, stack: Stack) -> None:
         """An event was taken."""
         entry = stack.published[-1]
         if entry["DetailType"] != TOLD:
             return
         told = json.loads(entry["Detail"])
         if not self._is_whole:
-            self._play.promises.broken("a batch was told of which a part was never uploaded")
+            self._world.broken("a batch was told of which a part was never uploaded")
         items = [item for item in stack.table.items.values() if item.get("batch", {}).get("S", "").startswith(BATCH)]
         states = Counter(item["state"]["S"] for item in items)
         if told["uploads"] != len(self._uploads):
-            self._play.promises.broken(f"a batch of {len(self._uploads)} was told with {told['uploads']}")
+            self._world.broken(f"a batch of {len(self._uploads)} was told with {told['uploads']}")
         if self._is_redriven or self._may_go_unseen:
             return  # what is moved back, or current again, meanwhile is in the ledger and no longer in the event
         if {state: states[state] for state in ENDS} != told["states"]:
-            self._play.promises.broken(f"a batch was told as {told['states']}; the ledger has {dict(states)}")
+            self._world.broken(f"a batch was told as {told['states']}; the ledger has {dict(states)}")
         if _sums(items) != (told["images"], round(told["cost_usd"], 6), told["unsettled_images"]):
-            self._play.promises.broken(f"a batch was told with other sums than the receipts' {_sums(items)}")
+            self._world.broken(f"a batch was told with other sums than the receipts' {_sums(items)}")
 
-    def at_rest(self, stack: "Stack") -> None:
+    def at_rest(self, stack: Stack) -> None:
         """Everything has ended."""
         if not self._uploads or not self._is_whole or self._may_go_unseen:
             return
         if all(entry["DetailType"] != TOLD for entry in stack.published):
-            self._play.promises.broken("the end of a batch was never told")
+            self._world.broken("the end of a batch was never told")
 
 
 def _sums(items: list[dict[str, Any]]) -> tuple[int, float, int]:

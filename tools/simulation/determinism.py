@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 from unittest import mock
 
-import boto3
 import httpx
 
 from backdrop import batches, http_client
@@ -26,30 +26,22 @@ from tools.simulation.drawing import UPLOADS_OF_A_SHARD
 real_monotonic = time.monotonic
 
 
-class Outside(Protocol):
+@dataclass(frozen=True)
+class Outside:
     """What code that runs in the simulation sees of what is around it."""
 
-    @property
-    def transport(self) -> httpx.BaseTransport:
-        """The network."""
-
-    def clock(self) -> float:
-        """The time of the machine that this runs on, in epoch seconds."""
-
-    def elapsed(self) -> float:
-        """Seconds since some moment."""
-
-    def pause(self, seconds: float) -> None:
-        """Wait."""
-
-    def session(self) -> Any:
-        """In place of a boto3 session."""
-
-    def measured(self, values: dict[str, float]) -> None:
-        """Metrics were written."""
-
-    def logged(self, text: str) -> None:
-        """A log line was written."""
+    transport: httpx.BaseTransport
+    """The network."""
+    clock: Callable[[], float]
+    """The time of the machine that it runs on, in epoch seconds."""
+    elapsed: Callable[[], float]
+    """Seconds since some moment."""
+    pause: Callable[[float], None]
+    """Wait."""
+    measured: Callable[[dict[str, float]], None]
+    """Metrics were written."""
+    logged: Callable[[str], None]
+    """A log line was written."""
 
 
 class _Client(httpx.Client):
@@ -101,7 +93,6 @@ def simulated(outside: Outside, seed: int) -> Iterator[None]:
             (os, "urandom", chance.randbytes),
             (socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("93.184.216.34", 443))]),
             (threading, "Timer", _NoTimer),
-            (boto3, "Session", outside.session),
             (http_client, "new_client", lambda *_, **__: client),
             (logger, "propagate", False),
             (batches, "UPLOADS_OF_A_SHARD", UPLOADS_OF_A_SHARD),

@@ -187,6 +187,7 @@ class Reconcile(At):
     """Somebody runs the reconciler by hand."""
 
 
+Trouble = AwsTrouble | Kill | GatewayTrouble | ResultTrouble | Redelivery
 Event = (
     Upload
     | PromptFile
@@ -194,11 +195,7 @@ Event = (
     | Restore
     | RemoveResult
     | Notice
-    | AwsTrouble
-    | Kill
-    | GatewayTrouble
-    | ResultTrouble
-    | Redelivery
+    | Trouble
     | Outage
     | KeyChange
     | Redrive

@@ -10,13 +10,13 @@ from tools.simulation.play import Play
 
 def told(play: Play) -> Iterator[str]:
     """Line by line; times are of the simulated day."""
-    yield f"The conditions: {_differences(play.conditions)}."
+    yield f"The conditions: {_differences(play.plan.conditions)}."
     for event in play.plan.played:
         if not isinstance(event, At):
             yield f"To come: {event_text(event)}"
     for at, who, what in play.history:
         moment = datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="milliseconds")[11:23]
-        day = int((at - play.begin + play.conditions.start) // 86_400)
+        day = int((at - play.world.begin + play.plan.conditions.start) // 86_400)
         yield f"{f'day {day + 1} ' if day else ''}{moment}  {who}: {what}"
 
 
@@ -24,7 +24,7 @@ def command(play: Play) -> str:
     """What plays it again."""
     kept = play.plan.kept
     only = f" --only {','.join(map(str, kept))}" if kept is not None else ""
-    return f".venv/bin/python -m tools.simulation --seed {play.conditions.seed}{only} --story"
+    return f".venv/bin/python -m tools.simulation --seed {play.plan.conditions.seed}{only} --story"
 
 
 def _differences(conditions: Conditions) -> str:
