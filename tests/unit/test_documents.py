@@ -29,6 +29,12 @@ UNNAMED_MODULES = {"clock.py", "errors.py", "http_client.py", "invocation.py", "
 """Those that no row of CONTRIBUTING's table needs."""
 
 
+@cache
+def defined_in(path: Path) -> list[str]:
+    """The tests of a file."""
+    return re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+
+
 def blocks(text: str) -> list[str]:
     """The shell commands of a document."""
     return re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
@@ -186,6 +192,14 @@ def test_the_files_that_contributing_says_to_change_exist() -> None:
     named = set(re.findall(r"`([\w/<>.-]+\.(?:py|yaml|toml|md))`", section)) - {"functions/<name>/app.py"}
     assert {name for name in named if not any((folder / name).exists() for folder in (ROOT, modules))} == set()
     assert {path.name for path in modules.glob("*.py")} - named <= UNNAMED_MODULES
+
+
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each != "CHANGELOG.md"])
+def test_every_test_that_is_named_exists(document: str) -> None:
+    files = [path.stem for path in (ROOT / "tests").rglob("test_*.py")]
+    tests = {*files, *(name for path in (ROOT / "tests").rglob("*.py") for name in defined_in(path))}
+    named = set(re.findall(r"`(test_\w+)(?:\.py)?`", (ROOT / document).read_text()))
+    assert named - tests == set()
 
 
 def test_what_is_kept_can_be_imported_as_the_page_on_deploying_says() -> None:

@@ -1,6 +1,6 @@
 """`python -m tools.bench.scale`: up to a million uploads against the project's own decisions, on simulated time.
 
-The real handlers run with the real ledger, pace, queues and settling of errors; only what they call is simulated.
+The real handlers run with the real ledger, pace, queues and decisions; only what they call is simulated.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def simulated(scenario: Scenario, seed: int = 1) -> dict[str, Any]:
     }
 
 
-EXPLAINED = """The project's own handlers, pace, ledger, queues and settling of errors on simulated time. S3, Lambda,
+EXPLAINED = """The project's own handlers, pace, ledger, queues and decisions on simulated time. S3, Lambda,
 SQS, DynamoDB and the gateway are simulated with their limits: 1,000 concurrent executions, 1,000 writes a second to
 one item, 120,000 messages in flight, a strict number of calls in any minute. Calls take 4 to 60 seconds, 12 on
 average; 1 % fail with 5xx. *perfect* is a perfect scheduler with the arrivals, the calls, their failures and the

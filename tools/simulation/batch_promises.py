@@ -7,8 +7,8 @@ from typing import Any
 from backdrop.batches import ENDS
 from tools.simulation.drawing import BATCH
 from tools.simulation.plan import Delete, Notice, Plan, Redrive, Restore, Upload
+from tools.simulation.shared_state import SharedState
 from tools.simulation.stack import Stack
-from tools.simulation.world import World
 
 TOLD = "Background Batch Finished"
 
@@ -16,8 +16,8 @@ TOLD = "Background Batch Finished"
 class BatchPromises:
     """Of the batch of one play."""
 
-    def __init__(self, world: World, plan: Plan) -> None:
-        self._world = world
+    def __init__(self, shared: SharedState, plan: Plan) -> None:
+        self._shared = shared
         events, conditions = plan.played, plan.conditions
         self._uploads = [event for event in events if isinstance(event, Upload) and "batch" in dict(event.metadata)]
         self._is_whole = len(self._uploads) == len(conditions.batch)
@@ -37,24 +37,24 @@ class BatchPromises:
             return
         told = json.loads(entry["Detail"])
         if not self._is_whole:
-            self._world.broken("a batch was told of which a part was never uploaded")
+            self._shared.broken("a batch was told of which a part was never uploaded")
         items = [item for item in stack.table.items.values() if item.get("batch", {}).get("S", "").startswith(BATCH)]
         states = Counter(item["state"]["S"] for item in items)
         if told["uploads"] != len(self._uploads):
-            self._world.broken(f"a batch of {len(self._uploads)} was told with {told['uploads']}")
+            self._shared.broken(f"a batch of {len(self._uploads)} was told with {told['uploads']}")
         if self._is_redriven or self._may_go_unseen:
             return  # what is moved back, or current again, meanwhile is in the ledger and no longer in the event
         if {state: states[state] for state in ENDS} != told["states"]:
-            self._world.broken(f"a batch was told as {told['states']}; the ledger has {dict(states)}")
+            self._shared.broken(f"a batch was told as {told['states']}; the ledger has {dict(states)}")
         if _sums(items) != (told["images"], round(told["cost_usd"], 6), told["unsettled_images"]):
-            self._world.broken(f"a batch was told with other sums than the receipts' {_sums(items)}")
+            self._shared.broken(f"a batch was told with other sums than the receipts' {_sums(items)}")
 
     def at_rest(self, stack: Stack) -> None:
         """Everything has ended."""
         if not self._uploads or not self._is_whole or self._may_go_unseen:
             return
         if all(entry["DetailType"] != TOLD for entry in stack.published):
-            self._world.broken("the end of a batch was never told")
+            self._shared.broken("the end of a batch was never told")
 
 
 def _sums(items: list[dict[str, Any]]) -> tuple[int, float, int]:

@@ -7,9 +7,9 @@ from typing import Any
 from backdrop.clock import utc_day
 from tools.simulation.calls import Call, Charge, Outcome
 from tools.simulation.drawing import PROMPT
+from tools.simulation.shared_state import SharedState
 from tools.simulation.stack import Stack, Worker
 from tools.simulation.uploads import Uploads
-from tools.simulation.world import World
 
 KNOWN_SECONDS = 23 * 3600.0
 """For so long Backdrop takes a key for known to the gateway."""
@@ -22,8 +22,8 @@ MIDNIGHT_SECONDS = 4.0
 class CallPromises:
     """Of one play."""
 
-    def __init__(self, world: World, uploads: Uploads) -> None:
-        self._world, self._uploads = world, uploads
+    def __init__(self, shared: SharedState, uploads: Uploads) -> None:
+        self._shared, self._uploads = shared, uploads
         self.charges: dict[tuple[Stack, str], list[Charge]] = defaultdict(list)
         """By upload, as the calls."""
         self._calls: dict[tuple[Stack, str], list[Call]] = defaultdict(list)
@@ -44,13 +44,13 @@ class CallPromises:
         before = [each for each in self._calls[of] if each.key == call.key]
         item = call.stack.table.items.get(call.upload, {})
         if not fields["prompt"].startswith(PROMPT):
-            self._world.broken(f"{subject}: a call has another prompt: {fields['prompt'][:40]}")
+            self._shared.broken(f"{subject}: a call has another prompt: {fields['prompt'][:40]}")
         if before:
             self._may_be_repeated(call, item)
         else:
             self._may_be_made(call, item)
         if of in self._running.values():
-            self._world.broken(f"{subject}: two calls at once")
+            self._shared.broken(f"{subject}: two calls at once")
         self._running[call.worker] = of
         self._calls[of].append(call)
         if not call.is_repeated_at_once:
@@ -68,47 +68,47 @@ class CallPromises:
         subject = call.worker.subject
         is_written = item.get("state", {}).get("S") == "CALLING" and item["idempotency_key"].get("S") == call.key
         if not is_written:
-            self._world.broken(f"{subject}: a call was sent before CALLING was written")
+            self._shared.broken(f"{subject}: a call was sent before CALLING was written")
         charges = self.charges[call.stack, call.upload]
         known = [charge for charge in charges if call.at - charge.at < KNOWN_SECONDS]
-        if known and self._world.conditions.keys != "ignored":
-            self._world.broken(f"{subject}: a new key after a charge")
+        if known and self._shared.conditions.keys != "ignored":
+            self._shared.broken(f"{subject}: a new key after a charge")
         is_first = item.get("attempts", {}).get("N") == "1"  # else it repeats one that never arrived
         if is_first and self._uploads.was_seen_replaced(call.worker, subject, item):
-            self._world.broken(f"{subject}: a call for a photo that was replaced before")
+            self._shared.broken(f"{subject}: a call for a photo that was replaced before")
 
     def _may_be_repeated(self, call: Call, item: dict[str, Any]) -> None:
         subject = call.worker.subject
         outcomes, redrives = self._outcomes[call.key], self._redrives[call.stack]
         if call.stack.policies == {"park"} and not redrives and outcomes[-1:] in (["lost"], ["answered"], ["failure"]):
-            self._world.broken(f"{subject}: under park, a call was repeated after its answer was: {outcomes[-1]}")
-        most = 2 + self._world.conditions.max_attempts * (1 + redrives) + redrives
+            self._shared.broken(f"{subject}: under park, a call was repeated after its answer was: {outcomes[-1]}")
+        most = 2 + self._shared.conditions.max_attempts * (1 + redrives) + redrives
         if outcomes.count("lost") > most:
-            self._world.broken(f"{subject}: a call without an answer was repeated {outcomes.count('lost')} times")
+            self._shared.broken(f"{subject}: a call without an answer was repeated {outcomes.count('lost')} times")
         if item.get("links", {}).get("L") and item.get("answered_inline", {}).get("BOOL") is False:
-            self._world.broken(f"{subject}: a call was repeated although the ledger has its links")
+            self._shared.broken(f"{subject}: a call was repeated although the ledger has its links")
 
     def _paced(self, call: Call) -> None:
         recent = self._recent[call.stack]
         left_at = call.at - call.worker.delayed
         recent.append(left_at)
-        skew = self._world.conditions.skew_seconds
+        skew = self._shared.conditions.skew_seconds
         off = skew and 2 * min(skew + 1.0, 4.0)
         allowed = math.ceil(max(call.stack.rates) * (60 + off) / 60)
         in_a_minute = sum(left_at - 60 < at <= left_at for at in recent)
         if in_a_minute > allowed:
-            self._world.broken(f"{in_a_minute} calls in a minute; {allowed} are allowed")
+            self._shared.broken(f"{in_a_minute} calls in a minute; {allowed} are allowed")
 
     def charged(self, charge: Charge) -> None:
         """The gateway took money."""
         of = (charge.stack, charge.upload)
         self.charges[of].append(charge)
         known = [each for each in self.charges[of] if charge.at - each.at < KNOWN_SECONDS]
-        if self._world.conditions.keys != "ignored" and len(known) > 1:
-            self._world.broken(f"{charge.worker.subject}: charged {len(known)} times")
+        if self._shared.conditions.keys != "ignored" and len(known) > 1:
+            self._shared.broken(f"{charge.worker.subject}: charged {len(known)} times")
         sent = len(self._calls[of])
         if len(self.charges[of]) > sent:
-            self._world.broken(f"{charge.upload}: more charges than calls")
+            self._shared.broken(f"{charge.upload}: more charges than calls")
         self._within_limit(charge)
 
     def _within_limit(self, charge: Charge) -> None:
@@ -116,9 +116,9 @@ class CallPromises:
         if not limit:
             return
         into = charge.at % 86_400
-        margin = MIDNIGHT_SECONDS if self._world.conditions.skew_seconds else TRAVEL_SECONDS
+        margin = MIDNIGHT_SECONDS if self._shared.conditions.skew_seconds else TRAVEL_SECONDS
         if margin < into < 86_400 - margin:
             day = (charge.stack, utc_day(charge.at))
             self._days[day] += charge.images
             if self._days[day] > limit:
-                self._world.broken(f"more than {limit} images were bought on one day")
+                self._shared.broken(f"more than {limit} images were bought on one day")

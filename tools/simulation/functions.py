@@ -17,11 +17,11 @@ from backdrop import bootstrap
 from tools.files import ROOT
 from tools.simulation.promises import Promises
 from tools.simulation.region import Session
+from tools.simulation.shared_state import SharedState
 from tools.simulation.simulated_aws import Bill
 from tools.simulation.simulated_lambda import SimulatedLambda
 from tools.simulation.simulated_s3 import StoredObject
 from tools.simulation.stack import Killed, Stack, Worker, environment_of
-from tools.simulation.world import World
 
 FUNCTION_SECONDS = {"trigger": 150.0, "retry": 150.0, "reconcile": 600.0}
 VISIBILITY_SECONDS = 180.0
@@ -46,14 +46,14 @@ def handler(function: str) -> ModuleType:
 class Functions:
     """Of one stack."""
 
-    def __init__(self, world: World, stack: Stack, promises: Promises) -> None:
-        self._world, self.stack, self._promises = world, stack, promises
-        concurrency = world.conditions.retry_concurrency
-        self._lambda = SimulatedLambda(world.time, Bill(), self._new_worker, concurrency, executions=1000)
+    def __init__(self, shared: SharedState, stack: Stack, promises: Promises) -> None:
+        self._shared, self.stack, self._promises = shared, stack, promises
+        concurrency = shared.conditions.retry_concurrency
+        self._lambda = SimulatedLambda(shared.time, Bill(), self._new_worker, concurrency, executions=1000)
         self._environment: dict[str, str] = {}
         self._workers = self._handles = self._requests = 0
         stack.queue.due = self.poll
-        self.deploy(environment_of(stack, world.conditions))
+        self.deploy(environment_of(stack, shared.conditions))
 
     @property
     def are_idle(self) -> bool:
@@ -70,20 +70,20 @@ class Functions:
 
     def _new_worker(self) -> Worker:
         self._workers += 1
-        world = self._world
+        shared = self._shared
         name = f"{self.stack.name} worker {self._workers}"
-        skew = (world.chance(name) * 2 - 1) * world.conditions.skew_seconds
+        skew = (shared.chance(name) * 2 - 1) * shared.conditions.skew_seconds
         worker = Worker(name, self.stack, skew)
         getcurrent().worker = worker
-        worker.ends_at = world.time.now + 10**6
-        session = Session(world, self._promises.writes, worker)
+        worker.ends_at = shared.time.now + 10**6
+        session = Session(shared, self._promises.writes, worker)
         with patch.dict(os.environ, self._environment), patch.object(boto3, "Session", lambda: session):
             worker.services = bootstrap.get_services.__wrapped__()
         return worker
 
     def notify(self, photo: StoredObject) -> None:
         """S3's event for an upload."""
-        make = _eventbridge_event if self._world.conditions.has_eventbridge else _s3_event
+        make = _eventbridge_event if self._shared.conditions.has_eventbridge else _s3_event
         event = make(photo)
 
         def failed(error: str) -> None:
@@ -115,9 +115,9 @@ class Functions:
             message = queue.receive(handle, VISIBILITY_SECONDS)
             found = _KEY.search(message.body)
             subject = found[1] if found else ""
-            seconds = self._world.troubles.redelivery_of(subject)
+            seconds = self._shared.troubles.redelivery_of(subject)
             if seconds is not None:
-                self._world.note("SQS", f"shows {message.id} about {subject} again in {seconds:g} s")
+                self._shared.note("SQS", f"shows {message.id} about {subject} again in {seconds:g} s")
                 queue.send(message.body, seconds)
             record = {
                 "messageId": message.id,
@@ -152,32 +152,32 @@ class Functions:
 
     def _run(self, function: str, worker: Worker, event: dict[str, Any], subject: str) -> tuple[Any, str]:
         """The answer of a function, and what ended it if it was no answer."""
-        world = self._world
+        shared = self._shared
         self._requests += 1
         self.stack.invocations[subject] += 1
         request_id = f"{self.stack.name}-{self._requests}"
         getcurrent().worker = worker
         worker.subject, worker.delayed = subject, 0.0
-        worker.ends_at = world.time.now + FUNCTION_SECONDS[function]
+        worker.ends_at = shared.time.now + FUNCTION_SECONDS[function]
         context = SimpleNamespace(
             aws_request_id=request_id,
             function_name=function,
             memory_limit_in_mb=256,
             invoked_function_arn="a",
-            get_remaining_time_in_millis=lambda: int((worker.ends_at - world.time.now) * 1000),
+            get_remaining_time_in_millis=lambda: int((worker.ends_at - shared.time.now) * 1000),
         )
-        world.note(worker.name, f"begins {function} for {subject}")
+        shared.note(worker.name, f"begins {function} for {subject}")
         lambda_handler: Callable[..., Any] = handler(function).lambda_handler
         try:
             answer = lambda_handler(event, context)
         except Killed as killed:
-            world.note(worker.name, f"is killed: {killed}")
+            shared.note(worker.name, f"is killed: {killed}")
             return None, "Killed"
         except Exception as error:
-            world.note(worker.name, f"ends with {type(error).__name__}")
+            shared.note(worker.name, f"ends with {type(error).__name__}")
             self._promises.ended_with(function, worker, error)
             return None, type(error).__name__
-        world.note(worker.name, f"ends {function}")
+        shared.note(worker.name, f"ends {function}")
         return json.loads(json.dumps(answer)), ""
 
 

@@ -11,9 +11,9 @@ import httpx
 from tools.simulation.call_promises import CallPromises
 from tools.simulation.calls import PRICE_TOLD, PRICE_WITHOUT_WORD, Call, Charge
 from tools.simulation.gateway_answers import WITHOUT_IMAGE, Answer, Order, failure, success
+from tools.simulation.shared_state import SharedState
 from tools.simulation.simulated_s3 import status_of_link
 from tools.simulation.stack import Worker
-from tools.simulation.world import World
 
 KEY_LIFE_SECONDS = 24 * 3600.0
 _STATUS = {
@@ -45,8 +45,8 @@ _REFUSED = {
 class SimulatedGateway:
     """Of one play."""
 
-    def __init__(self, world: World, promises: CallPromises) -> None:
-        self._world, self._promises = world, promises
+    def __init__(self, shared: SharedState, promises: CallPromises) -> None:
+        self._shared, self._promises = shared, promises
         self.bought: list[Order] = []
         self._orders: dict[str, Order] = {}
         """By idempotency key."""
@@ -56,31 +56,31 @@ class SimulatedGateway:
 
     def called(self, request: httpx.Request, worker: Worker) -> Answer:
         """A call, and what comes of it."""
-        world = self._world
-        trouble = world.troubles.of_gateway(worker.subject)
-        kind, seconds = (trouble.kind, trouble.seconds) if trouble else (world.troubles.gateway_outage, 0.0)
+        shared = self._shared
+        trouble = shared.troubles.of_gateway(worker.subject)
+        kind, seconds = (trouble.kind, trouble.seconds) if trouble else (shared.troubles.gateway_outage, 0.0)
         if kind == "no connection":
             return 0.1, httpx.ConnectError("refused")
         call, fields = self._arrived(request, worker)
-        world.note("gateway", f"call {self._calls} of {worker.name} for {worker.subject} {call.key[32:]} {kind}")
-        if request.headers["authorization"] != f"Bearer {world.api_key}":
+        shared.note("gateway", f"call {self._calls} of {worker.name} for {worker.subject} {call.key[32:]} {kind}")
+        if request.headers["authorization"] != f"Bearer {shared.api_key}":
             self._refused_key_at[call.key] = call.at
             return 0.1, self._failure(*_STATUS["401"])
         if kind == "drop":
             return 1.0, httpx.ReadError("closed")
         if kind == "hang":
             return 10.0**6, httpx.ReadError("closed")
-        keeps = world.conditions.keys != "ignored"
+        keeps = shared.conditions.keys != "ignored"
         known = self._orders.get(call.key) if keeps else None
         if known and call.at - known.at > KEY_LIFE_SECONDS:
             known = None
         if known and known.digest != call.digest:
-            world.broken(f"{worker.subject}: a key was sent again with another body")
+            shared.broken(f"{worker.subject}: a key was sent again with another body")
             return 0.1, self._failure(422, "idempotency_key_reused")
         if known and known.failure:
             return 0.2, failure(*known.failure, f"req_{known.number}", known.number % 2 == 0)
         if kind in _STATUS and not (known and kind == "302"):
-            answer = self._status(kind, seconds, call, None if known else world.conditions.keys)
+            answer = self._status(kind, seconds, call, None if known else shared.conditions.keys)
             return min(seconds, 5.0), answer
         if known and call.at < known.ready_at:
             return 0.1, self._failure(409, "still_running")
@@ -97,7 +97,7 @@ class SimulatedGateway:
         key = request.headers["idempotency-key"]
         is_json = request.headers["content-type"] == "application/json"
         fields = json.loads(body) if is_json else _multipart(body)
-        now = self._world.time.now
+        now = self._shared.time.now
         call = Call(
             now,
             worker.stack,
@@ -131,13 +131,13 @@ class SimulatedGateway:
     def _photo_refused(self, fields: dict[str, Any], call: Call) -> tuple[int, str] | None:
         if "image_url" not in fields:
             return None
-        if status_of_link(fields["image_url"], self._world.photos, call.at) != 200:
+        if status_of_link(fields["image_url"], self._shared.photos, call.at) != 200:
             return 400, "image_download_failed"
         return None
 
     def _buy(self, call: Call, kind: str, seconds: float) -> Order:
-        conditions = self._world.conditions
-        takes = 2.0 + 10 * self._world.chance(f"{call.key[:34]} {self._calls}")
+        conditions = self._shared.conditions
+        takes = 2.0 + 10 * self._shared.chance(f"{call.key[:34]} {self._calls}")
         if kind in ("late", "charged hang", "charged 504"):
             takes = seconds
         takes = min(takes, 0.7 * conditions.timeout_seconds) if kind not in ("late", "charged hang") else takes
@@ -146,7 +146,7 @@ class SimulatedGateway:
         self.bought.append(order)
         has_image = kind not in WITHOUT_IMAGE and not (kind == "fewer" and call.images == 1)
         cents = call.images * (PRICE_TOLD if conditions.tells_cost and has_image else PRICE_WITHOUT_WORD)
-        self._world.note("gateway", f"charges {call.images} image(s) to {call.worker.subject}")
+        self._shared.note("gateway", f"charges {call.images} image(s) to {call.worker.subject}")
         self._promises.charged(Charge(call.at, call.stack, call.upload, call.key, call.images, cents, call.worker))
         return order
 
@@ -159,7 +159,7 @@ class SimulatedGateway:
         if kind in ("charged 502", "charged 504", "charged 500"):
             code = "internal_error" if kind == "charged 500" else ""
             return min(takes, 60.0), self._failure(int(kind[-3:]), code)
-        return takes, success(order, kind, self._world.conditions)
+        return takes, success(order, kind, self._shared.conditions)
 
     def _failure(self, status: int, code: str) -> httpx.Response:
         """Of the gateway itself, if it has a code; else of a proxy before it."""

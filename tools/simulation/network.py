@@ -7,51 +7,51 @@ from tools.simulation.call_promises import CallPromises
 from tools.simulation.gateway import SimulatedGateway
 from tools.simulation.gateway_answers import Answer, outcome_of, response
 from tools.simulation.results_host import ResultsHost
+from tools.simulation.shared_state import SharedState
 from tools.simulation.simulated_s3 import status_of_link
 from tools.simulation.stack import Worker
-from tools.simulation.world import World
 
 
 class Network(httpx.BaseTransport):
     """Of one play."""
 
-    def __init__(self, world: World, promises: CallPromises) -> None:
-        self._world, self._promises = world, promises
-        self._gateway = SimulatedGateway(world, promises)
-        self._results = ResultsHost(world, self._gateway.bought)
+    def __init__(self, shared: SharedState, promises: CallPromises) -> None:
+        self._shared, self._promises = shared, promises
+        self._gateway = SimulatedGateway(shared, promises)
+        self._results = ResultsHost(shared, self._gateway.bought)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Within the request's read timeout."""
         worker: Worker = getcurrent().worker
-        world = self._world
-        world.check_alive(worker)
+        shared = self._shared
+        shared.check_alive(worker)
         deadline = float(request.extensions["timeout"]["read"])
-        kill = world.troubles.kill_of(worker.subject)
+        kill = shared.troubles.kill_of(worker.subject)
         what = f"{'call' if request.method == 'POST' else 'fetch'} for {worker.subject}"
         if kill == "before":
-            world.kill(worker, f"before the {what}")
-        world.pause(0.03)
+            shared.kill(worker, f"before the {what}")
+        shared.pause(0.03)
         try:
             seconds, answer = self._answer(request, worker)
             if request.method == "POST":
                 self._promises.outcome(request.headers["idempotency-key"], outcome_of(answer, seconds >= deadline))
             if seconds >= deadline:
-                world.pause(deadline)
+                shared.pause(deadline)
                 raise httpx.ReadTimeout("the total deadline is over")
-            world.pause(seconds)
+            shared.pause(seconds)
         finally:
             self._promises.ended(worker)
         if kill == "after":
-            world.kill(worker, f"at the answer to the {what}")
+            shared.kill(worker, f"at the answer to the {what}")
         if isinstance(answer, Exception):
-            world.note("network", f"{type(answer).__name__} for {worker.name}")
+            shared.note("network", f"{type(answer).__name__} for {worker.name}")
             raise answer
-        world.note("gateway", f"answers the {what} with {answer.status_code}")
+        shared.note("gateway", f"answers the {what} with {answer.status_code}")
         return answer
 
     def _answer(self, request: httpx.Request, worker: Worker) -> Answer:
         if request.method == "POST":
             return self._gateway.called(request, worker)
         if request.url.host.endswith(".amazonaws.com"):
-            return 0.03, response(status_of_link(str(request.url), self._world.photos, self._world.time.now), b"j")
+            return 0.03, response(status_of_link(str(request.url), self._shared.photos, self._shared.time.now), b"j")
         return self._results.fetched(request, worker)

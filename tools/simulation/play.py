@@ -30,10 +30,10 @@ from tools.simulation.plan import (
     event_text,
 )
 from tools.simulation.promises import Promises
+from tools.simulation.shared_state import SharedState
 from tools.simulation.simulated_queue import Queue
 from tools.simulation.simulated_s3 import StoredObject
 from tools.simulation.stack import Stack, Worker
-from tools.simulation.world import World
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 EVENT_SECONDS = 0.2  # between a write to S3 and its event
@@ -46,26 +46,26 @@ class Play:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.world = World(plan.conditions)
-        self.history, self.violations = self.world.history, self.world.violations
-        self._promises = Promises(self.world, plan)
-        self._network = Network(self.world, self._promises.calls)
+        self.shared = SharedState(plan.conditions)
+        self.history, self.violations = self.shared.history, self.shared.violations
+        self._promises = Promises(self.shared, plan)
+        self._network = Network(self.shared, self._promises.calls)
         self._functions = [
-            Functions(self.world, Stack(number + 1, Queue(self.world.time)), self._promises)
+            Functions(self.shared, Stack(number + 1, Queue(self.shared.time)), self._promises)
             for number in range(plan.conditions.stacks)
         ]
         self._notices: dict[int, tuple[float, ...]] = {}
         self._pending_notices = 0
-        self._quiet_at = self.world.begin
+        self._quiet_at = self.shared.begin
 
     def run(self) -> "Play":
         """Until everything is at rest."""
-        world, conditions = self.world, self.plan.conditions
+        shared, conditions = self.shared, self.plan.conditions
         outside = Outside(
             transport=self._network,
-            clock=world.clock,
-            elapsed=world.elapsed,
-            pause=world.pause,
+            clock=shared.clock,
+            elapsed=shared.elapsed,
+            pause=shared.pause,
             measured=self._measured,
             logged=self._promises.logged,
         )
@@ -75,11 +75,11 @@ class Play:
                     Batches(cast(Any, each.stack.table), "ledger", Clock()).create(BATCH, list(conditions.batch), None)
             for event in self.plan.played:
                 self._schedule(event)
-            world.time.at(world.begin + conditions.reconcile_seconds * 0.5, self._tick)
+            shared.time.at(shared.begin + conditions.reconcile_seconds * 0.5, self._tick)
             try:
-                world.time.run(until=world.begin + 2 * MOST_SECONDS)
+                shared.time.run(until=shared.begin + 2 * MOST_SECONDS)
             except RuntimeError as error:
-                world.broken(str(error))
+                shared.broken(str(error))
             for each in self._functions:
                 self._promises.at_rest(each.stack, *self._hours)
         return self
@@ -87,7 +87,7 @@ class Play:
     @property
     def _hours(self) -> tuple[float, float]:
         """How long things went wrong, and how long it took until everything was at rest after that."""
-        begin, now = self.world.begin, self.world.time.now
+        begin, now = self.shared.begin, self.shared.time.now
         troubled = min(self._quiet_at, now) - begin
         return troubled / 3600, (now - begin - troubled) / 3600
 
@@ -105,30 +105,30 @@ class Play:
             self._notices[event.number] = event.after
             self._quiet(max(event.after, default=0.0) + 3600.0)
         elif isinstance(event, Trouble):
-            self.world.troubles.plan(event)
+            self.shared.troubles.plan(event)
         else:
             self._quiet(event.at + getattr(event, "seconds", 0.0))
-            self.world.time.at(self.world.begin + event.at, partial(self._do, event))
+            self.shared.time.at(self.shared.begin + event.at, partial(self._do, event))
 
     def _quiet(self, since: float) -> None:
-        self._quiet_at = max(self._quiet_at, self.world.begin + since)
+        self._quiet_at = max(self._quiet_at, self.shared.begin + since)
 
     def _do(self, event: Event) -> None:
-        self.world.note("plan", event_text(event))
-        now = self.world.time.now
+        self.shared.note("plan", event_text(event))
+        now = self.shared.time.now
         if isinstance(event, Upload):
-            photo = self.world.photos.put(event.key, JPEG + str(event.photo).encode(), now, dict(event.metadata))
+            photo = self.shared.photos.put(event.key, JPEG + str(event.photo).encode(), now, dict(event.metadata))
             self._promises.uploads.written(photo)
             for seconds in self._notices.get(event.number, (EVENT_SECONDS,)):
                 self._pending_notices += 1
-                self.world.time.at(now + seconds, partial(self._notify, photo))
+                self.shared.time.at(now + seconds, partial(self._notify, photo))
         elif isinstance(event, PromptFile):
-            self.world.photos.put(event.key, event.text.encode(), now)
+            self.shared.photos.put(event.key, event.text.encode(), now)
         elif isinstance(event, Delete | Restore):
             if isinstance(event, Delete):
-                self.world.photos.delete(event.key, now)
+                self.shared.photos.delete(event.key, now)
             else:
-                self.world.photos.restore(event.key)
+                self.shared.photos.restore(event.key)
             self._promises.uploads.changed(event.key)
         elif isinstance(event, RemoveResult):
             self._promises.uploads.results_removed.add(event.key)
@@ -136,25 +136,25 @@ class Play:
                 for key in list(stack.results.keys(f"{event.key}.")):
                     stack.results.delete(key, now)
         elif isinstance(event, Outage):
-            self.world.troubles.outages.add(event.what)
-            self.world.time.at(now + event.seconds, partial(self.world.troubles.outages.discard, event.what))
+            self.shared.troubles.outages.add(event.what)
+            self.shared.time.at(now + event.seconds, partial(self.shared.troubles.outages.discard, event.what))
         elif isinstance(event, KeyChange):
-            self.world.api_key = f"sk-second-{now:.0f}"
-            self.world.time.at(now + event.seconds, self._store_key)
+            self.shared.api_key = f"sk-second-{now:.0f}"
+            self.shared.time.at(now + event.seconds, self._store_key)
         else:
             for each in self._functions:
                 self._operate(each, event)
 
     def _store_key(self) -> None:
         """An operator puts the key into SSM that the gateway takes by now."""
-        self.world.ssm_key = self.world.api_key
+        self.shared.ssm_key = self.shared.api_key
 
     def _operate(self, functions: Functions, event: Event) -> None:
         if isinstance(event, Redrive):
             self._promises.calls.redriven(functions.stack)
             functions.redrive()
         elif isinstance(event, RetryNow):
-            photo = self.world.photos.current(event.key)
+            photo = self.shared.photos.current(event.key)
             if photo is not None:
                 version = None if photo.version_id == "null" else photo.version_id
                 functions.send({"job": {"bucket": "in", "key": photo.key, "version_id": version, "etag": photo.etag}})
@@ -169,16 +169,16 @@ class Play:
             each.notify(photo)
 
     def _tick(self) -> None:
-        now = self.world.time.now
+        now = self.shared.time.now
         if now > self._quiet_at and not self._pending_notices and all(map(self._is_at_rest, self._functions)):
             return
         if now > self._quiet_at + MOST_SECONDS:
-            self.world.broken("it never comes to rest")
+            self.shared.broken("it never comes to rest")
             return
         for each in self._functions:
             each.reconcile()
         is_early = now < self._quiet_at + 2 * 3600.0
-        self.world.time.at(now + (self.world.conditions.reconcile_seconds if is_early else LATER_SECONDS), self._tick)
+        self.shared.time.at(now + (self.shared.conditions.reconcile_seconds if is_early else LATER_SECONDS), self._tick)
 
     def _is_at_rest(self, functions: Functions) -> bool:
         return functions.are_idle and not self._promises.rest.unfinished(functions.stack)

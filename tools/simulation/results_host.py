@@ -3,8 +3,8 @@
 import httpx
 
 from tools.simulation.gateway_answers import Answer, Order, picture, response
+from tools.simulation.shared_state import SharedState
 from tools.simulation.stack import Worker
-from tools.simulation.world import World
 
 LINK_LIFE_SECONDS = 24 * 3600.0
 
@@ -12,16 +12,16 @@ LINK_LIFE_SECONDS = 24 * 3600.0
 class ResultsHost:
     """With the pictures of all orders in `bought`."""
 
-    def __init__(self, world: World, bought: list[Order]) -> None:
-        self._world, self._bought = world, bought
+    def __init__(self, shared: SharedState, bought: list[Order]) -> None:
+        self._shared, self._bought = shared, bought
 
     def fetched(self, request: httpx.Request, worker: Worker) -> Answer:
         """What a link leads to."""
-        kind = self._world.troubles.of_result(worker.subject)
+        kind = self._shared.troubles.of_result(worker.subject)
         _, _, number, name = request.url.path.split("/")
         order = next(order for order in self._bought if order.number == int(number))
         data = picture(order, int(name.partition(".")[0]))
-        if self._world.time.now - order.at > LINK_LIFE_SECONDS:
+        if self._shared.time.now - order.at > LINK_LIFE_SECONDS:
             kind = "404"
         if kind == "drop":
             return 0.3, httpx.ReadError("closed")

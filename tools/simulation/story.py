@@ -16,7 +16,7 @@ def told(play: Play) -> Iterator[str]:
             yield f"To come: {event_text(event)}"
     for at, who, what in play.history:
         moment = datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="milliseconds")[11:23]
-        day = int((at - play.world.begin + play.plan.conditions.start) // 86_400)
+        day = int((at - play.shared.begin + play.plan.conditions.start) // 86_400)
         yield f"{f'day {day + 1} ' if day else ''}{moment}  {who}: {what}"
 
 

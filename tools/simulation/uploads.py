@@ -3,16 +3,16 @@
 from collections import Counter
 from typing import Any
 
+from tools.simulation.shared_state import SharedState
 from tools.simulation.simulated_s3 import StoredObject
 from tools.simulation.stack import Stack, Worker
-from tools.simulation.world import World
 
 
 class Uploads:
     """Of one play."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
         self.count: Counter[str] = Counter()
         """By key."""
         self.was_restored: set[str] = set()
@@ -32,7 +32,7 @@ class Uploads:
 
     def changed(self, key: str) -> None:
         """Another object may be under a key now."""
-        current = self._world.photos.current(key)
+        current = self._shared.photos.current(key)
         for of, identity in self._number:
             if of == key:
                 is_current = current is not None and identity == _identity(current)
@@ -40,11 +40,11 @@ class Uploads:
                     if self._replaced_at.pop((of, identity), None) is not None:
                         self.was_restored.add(key)
                 else:
-                    self._replaced_at.setdefault((of, identity), self._world.time.now)
+                    self._replaced_at.setdefault((of, identity), self._shared.time.now)
 
     def looked_at(self, worker: Worker) -> None:
         """A worker has read the photo that it works on."""
-        self._looked_at[worker] = self._world.time.now
+        self._looked_at[worker] = self._shared.time.now
 
     def was_seen_replaced(self, worker: Worker, key: str, item: dict[str, Any]) -> bool:
         """Whether another object was under an upload's key when a worker looked last."""
@@ -57,14 +57,14 @@ class Uploads:
 
     def current_number(self, key: str) -> int:
         """Which upload of a key is current; 0 for none."""
-        current = self._world.photos.current(key)
+        current = self._shared.photos.current(key)
         return 0 if current is None else self._number.get((key, _identity(current)), 0)
 
     def current(self, stack: Stack) -> list[tuple[StoredObject, dict[str, Any] | None]]:
         """The current uploads, and their items in a stack's ledger."""
         items = stack.table.items.values()
         by_identity = {(item["key"]["S"], _identity_of_item(item)): item for item in items if "state" in item}
-        photos = self._world.photos
+        photos = self._shared.photos
         current = [photos.current(key) for key in photos.versions if key.endswith(".jpg")]
         return [(photo, by_identity.get((photo.key, _identity(photo)))) for photo in current if photo is not None]
 

@@ -4,10 +4,10 @@ from collections import defaultdict
 from typing import Any
 
 from tools.simulation.batch_promises import BatchPromises
+from tools.simulation.shared_state import SharedState
 from tools.simulation.simulated_s3 import StoredObject
 from tools.simulation.stack import Stack, Worker
 from tools.simulation.uploads import Uploads
-from tools.simulation.world import World
 
 NEXT_STATES = {
     "": {"CLAIMED", "CALLING", "REJECTED", "SUPERSEDED", "UNCHANGED"},  # the first write is the claim
@@ -26,8 +26,8 @@ NEXT_STATES = {
 class WritePromises:
     """Of one play. `before` and `after` are told of each operation of AWS, with what it is about."""
 
-    def __init__(self, world: World, uploads: Uploads, batch: BatchPromises) -> None:
-        self._world, self._uploads, self._batch = world, uploads, batch
+    def __init__(self, shared: SharedState, uploads: Uploads, batch: BatchPromises) -> None:
+        self._shared, self._uploads, self._batch = shared, uploads, batch
         self.dead_letters: dict[Stack, set[tuple[str, str]]] = defaultdict(set)
         """All that were ever sent: the upload, and when it failed."""
 
@@ -62,7 +62,7 @@ class WritePromises:
         elif "state" in item:
             was, now = before.get("state", {"S": ""})["S"], item["state"]["S"]
             if now not in NEXT_STATES[was]:
-                self._world.broken(f"{worker.subject}: {was or 'nothing'} became {now}")
+                self._shared.broken(f"{worker.subject}: {was or 'nothing'} became {now}")
 
     def _result_replaced(self, worker: Worker, about: str, before: StoredObject) -> None:
         stack, key = worker.stack, worker.subject
@@ -75,4 +75,4 @@ class WritePromises:
             self._uploads.number(key, stack.table.items[result.metadata["job-id"]]) for result in (before, new)
         )
         if newer < older <= self._uploads.current_number(key):
-            self._world.broken(f"{key}: the result of upload {older} was replaced by that of upload {newer}")
+            self._shared.broken(f"{key}: the result of upload {older} was replaced by that of upload {newer}")

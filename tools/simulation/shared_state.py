@@ -14,7 +14,7 @@ MIDNIGHT = START - START % 86_400
 FIRST_KEY = "sk-first-0123456789"
 
 
-class World:
+class SharedState:
     """Of one play."""
 
     def __init__(self, conditions: Conditions) -> None:
