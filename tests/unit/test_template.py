@@ -1,5 +1,6 @@
 """Promises of the template that CloudFormation would only tell at deploy time."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -164,6 +165,29 @@ def test_only_the_function_that_renews_its_own_messages_may_feed_itself() -> Non
     resources = template()["Resources"]
     allowed = [name for name, each in resources.items() if each.get("Properties", {}).get("RecursiveLoop") == "Allow"]
     assert allowed == ["RetryFunction"]
+
+
+def test_a_raised_daily_limit_is_looked_for_every_five_minutes_whatever_the_reconcilers_schedule() -> None:
+    rule = source()["Resources"]["WakeRule"]
+    assert "Condition" not in rule
+    assert rule["Properties"]["ScheduleExpression"] == "rate(5 minutes)"
+    [target] = rule["Properties"]["Targets"]
+    assert json.loads(target["Input"]) == {"only": "wake"}
+
+
+def test_every_schedule_may_invoke_its_function_whenever_it_is_there() -> None:
+    resources = source()["Resources"]
+    permissions = {
+        (resource["Properties"]["SourceArn"]["Fn::GetAtt"][0], resource["Properties"]["FunctionName"]["Ref"]): resource
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::Permission" and "events" in resource["Properties"]["Principal"]
+    }
+    scheduled = {name: rule for name, rule in resources.items() if "ScheduleExpression" in rule.get("Properties", {})}
+    assert len(scheduled) == 2
+    for name, rule in scheduled.items():
+        [target] = rule["Properties"]["Targets"]
+        permission = permissions[name, target["Arn"]["Fn::GetAtt"][0]]
+        assert permission.get("Condition") == rule.get("Condition")
 
 
 def test_layers_go_with_the_stack() -> None:
