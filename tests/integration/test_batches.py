@@ -13,6 +13,7 @@ from backdrop.batches import shard_name
 from backdrop.job import Job
 from backdrop.states import State
 from backdrop_cli.deployment import Deployment
+from tests.integration.aws_faults import refusing
 from tests.integration.batch_uploads import BATCH, Batch, ends, let_all_end, receipt_of, small_shards, sums
 from tests.integration.conftest import Run, picture
 from tests.integration.harness import Harness
@@ -156,6 +157,31 @@ def test_a_new_version_of_a_key_ends_for_its_own(harness: Harness, photo: bytes,
     assert ends == []
     batch.upload("b.jpg", photo, prompt="wood")
     assert [(event["uploads"], event["images"]) for event in ends] == [(2, 2)]
+
+
+def test_a_replaced_upload_whose_metadata_s3_refused_at_first_is_counted(
+    harness: Harness, photo: bytes, ends: list[dict[str, Any]]
+) -> None:
+    old = Batch(harness, "a.jpg").put("a.jpg", photo, prompt="wood")
+    harness.put("a.jpg", photo, prompt="snow")
+    with refusing(harness, "s3.HeadObject", "AccessDenied", 403, times=1) as fault:
+        harness.notify(old)
+    assert (fault.answered, ends) == (1, [])
+
+    harness.drain()
+
+    assert [event["states"]["SUPERSEDED"] for event in ends] == [1]
+
+
+def test_a_replaced_upload_whose_metadata_s3_goes_on_refusing_ends_all_the_same(harness: Harness, photo: bytes) -> None:
+    old = harness.put("a.jpg", photo, prompt="wood")
+    harness.put("a.jpg", photo, prompt="snow")
+    with refusing(harness, "s3.HeadObject", "AccessDenied", 403):
+        harness.notify(old)
+        harness.drain(seconds=600)
+
+    assert harness.state(old) == "SUPERSEDED"
+    assert harness.waiting() == []
 
 
 @pytest.mark.parametrize("value", ["", "x", BATCH, f"{BATCH}.1.2", f"{BATCH}.x", "f" * 16 + ".0", f"{BATCH}.7"])

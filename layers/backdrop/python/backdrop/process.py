@@ -109,11 +109,10 @@ def _tell_batch(record: Record, services: Services) -> None:
 
 
 def _with_batch(claimed: ClaimedUpload) -> Record:
-    """The record with its batch, also of an upload that ends before its metadata was read."""
+    """The record with its batch, also of an upload that ends before its metadata was read; None if S3 refuses it."""
     record = claimed.record
-    if record.batch is not None:
-        return record
-    return replace(record, batch=shard_of(claimed.services.storage.metadata(claimed.job)))
+    metadata = claimed.services.storage.metadata(claimed.job) if record.batch is None else None
+    return record if metadata is None else replace(record, batch=shard_of(metadata))
 
 
 def _process(job: Job, services: Services, owner: str, ends_at: float, is_new: bool) -> Record:
@@ -144,7 +143,11 @@ def _work_on(claimed: ClaimedUpload) -> Record:
             claimed.release(0.0, claimed.record.superseded())
             raise
         except Superseded:
-            claimed.release(0.0, _with_batch(claimed).superseded())
+            record, now = _with_batch(claimed), claimed.services.clock.now()
+            if record.batch is None and now - record.created_at < KEY_PATIENCE_SECONDS:
+                wait = Postponed("S3 refuses to tell whether it is of a batch", now + KEY_RETRY_SECONDS)
+                raise claimed.postponed(wait) from None
+            claimed.release(0.0, record.superseded())
             _tell_batch(claimed.record, claimed.services)
             raise
         except Unchanged as unchanged:

@@ -133,12 +133,17 @@ class Storage:
             sniff(start),
         )
 
-    def metadata(self, job: Job) -> dict[str, str]:
-        """The user metadata of this very upload, also when another has replaced it; empty when S3 doesn't tell."""
+    def metadata(self, job: Job) -> dict[str, str] | None:
+        """The user metadata of this very upload, also when another has replaced it.
+
+        Empty when it is gone or only its uploader can read it, None when S3 refuses, which may pass.
+        """
         try:
             found = self._client.head_object(**exact(job))
         except ClientError as error:
-            if status_of(error) in (400, 403, 404):  # 400: encrypted with its uploader's own key
+            if status_of(error) == 403:
+                return None
+            if status_of(error) in (400, 404):  # 400: encrypted with its uploader's own key
                 return {}
             raise
         return found["Metadata"] if is_of(found, job) else {}
