@@ -38,6 +38,12 @@ PLAYS: dict[str, Play] = {
     RETRY: Stage.retry,
     RECONCILE: Stage.reconcile,
 }
+OTHER_PLAYS: dict[str, dict[str, Play]] = {
+    TRIGGER: {},
+    RETRY: dict.fromkeys(_POLLER, Stage.polled),
+    RECONCILE: dict.fromkeys(("dynamodb:Scan", "sqs:ChangeMessageVisibility"), Stage.wake),
+}
+"""Of permissions that the usual play doesn't take."""
 
 
 class Examination:
@@ -52,8 +58,7 @@ class Examination:
 
     def check(self) -> None:
         """Raises LocalStackError when something goes wrong with all permissions in place."""
-        plays = [PLAYS[self._name]] + [Stage.polled] * (self._name == RETRY)
-        for play in plays:
+        for play in {PLAYS[self._name], *OTHER_PLAYS[self._name].values()}:
             wrong = self._play(play, self._role.permissions)
             if wrong:
                 raise LocalStackError(f"{self._name}Role has all its permissions, and yet: {wrong}.")
@@ -74,7 +79,7 @@ class Examination:
 
     def _without(self, permission: Permission) -> str:
         """What goes wrong without a permission."""
-        play = Stage.polled if permission.action in _POLLER else PLAYS[self._name]
+        play = OTHER_PLAYS[self._name].get(permission.action, PLAYS[self._name])
         others = [other for other in self._role.permissions if other is not permission]
         wrong = self._play(play, others)
         if wrong:
@@ -97,7 +102,7 @@ class Examination:
 def _run(home: Path) -> int:
     deadline = time.monotonic() + MOST_SECONDS
     with with_iam_enforced(home) as stack:
-        stack.deploy(RequestsPerMinute=600, ReconcileSchedule="off", GatewayTimeoutSeconds=_GATEWAY_SECONDS)
+        stack.deploy(RequestsPerMinute=60, ReconcileSchedule="off", GatewayTimeoutSeconds=_GATEWAY_SECONDS)
         stage = Stage(stack)
         unnoticed = 0
         print(f"{'role':<23}{'statement':<27}what goes wrong without it", flush=True)

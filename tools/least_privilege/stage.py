@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
+from backdrop.pace_item import PACE_ID
 from tools.files import SAMPLE_EVENT, SAMPLE_PHOTO
 from tools.local_stack import LocalStack
 from tools.polling import until
@@ -16,10 +18,11 @@ from tools.polling import until
 TRIGGER, RETRY, RECONCILE = "ReplaceBackground", "Retry", "Reconcile"
 LOST_KEY = "lost/mug.jpg"
 LOST_SECONDS = 122.0  # ReconcileFunction leaves younger uploads alone
-_FUNCTION_SECONDS = 30  # a call needs the gateway's ten and ten more, or it is not begun
+_FUNCTION_SECONDS = 90  # waking keeps 60 of them free; a call needs ten and the gateway's ten, or it is not begun
 _SOON_SECONDS = 5.0
 _POLLED_SECONDS = 15.0
 _OLDER = "older"
+_UPLOADS = ("deleted", "no-prompt", "photo", "second", "waits")  # the second waits in place for its slot
 
 
 class Stage:
@@ -83,7 +86,9 @@ class Stage:
             return
         self._sqs.delete_message(QueueUrl=self._retry_url, ReceiptHandle=message["receiptHandle"])
         # In the order of their names: the one that waits comes last, because all others would have to wait with it.
-        messages = sorted(self._receive(4), key=lambda message: str(json.loads(message["body"])["job"]["key"]))
+        messages = sorted(
+            self._receive(len(_UPLOADS)), key=lambda message: str(json.loads(message["body"])["job"]["key"])
+        )
         last = {"batchItemFailures": [{"itemIdentifier": messages[-1]["messageId"]}]}
         answer = self._invoke({"Records": messages})
         yield from self._missing()
@@ -115,6 +120,24 @@ class Stage:
             yield "the place in the listing is not kept"
         yield from self._missing_log()
 
+    def wake(self) -> Iterator[str]:
+        """An upload that sleeps until tomorrow, and room for it today."""
+        full = {"id": {"S": PACE_ID}, "day": {"S": f"{datetime.now(UTC):%Y-%m-%d}"}, "images": {"N": "1000"}}
+        self._dynamodb.put_item(TableName=self._table, Item=full)
+        self._sqs.send_message(QueueUrl=self._retry_url, MessageBody=json.dumps({"Records": [self._upload("photo")]}))
+        self._invoke({"Records": self._receive(1)}, self._stack.outputs[f"{RETRY}FunctionName"])
+        self._dynamodb.update_item(
+            TableName=self._table,
+            Key={"id": full["id"]},
+            UpdateExpression="SET images = :none",
+            ExpressionAttributeValues={":none": {"N": "0"}},
+        )
+        answer = self._invoke({"only": "wake"})
+        if answer is None:
+            yield "the function fails"
+        elif answer["woken"] != 1 or not _soon(lambda: self._peek(self._retry_url, "photo")):
+            yield "an upload sleeps although there is room"
+
     def wait_for_the_lost(self) -> None:
         """Until `reconcile` can find something."""
         until("the lost upload is old enough", lambda: time.monotonic() - self._lost_since > LOST_SECONDS, LOST_SECONDS)
@@ -122,7 +145,7 @@ class Stage:
     # What plays do
 
     def _uploads(self) -> dict[str, Any]:
-        event = {"Records": [self._upload(name) for name in ("deleted", "no-prompt", "photo", "waits")]}
+        event = {"Records": [self._upload(name) for name in _UPLOADS]}
         self._s3.delete_object(Bucket=self._input, Key=f"{self._folder}deleted")
         # As of an earlier upload of the key, which is to be replaced.
         key = f"{self._folder}photo"
@@ -143,9 +166,9 @@ class Stage:
         answer = self._s3.put_object(Bucket=self._input, Key=key, Body=SAMPLE_PHOTO.read_bytes(), Metadata=metadata)
         return str(answer["VersionId"])
 
-    def _invoke(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        """The function's answer; None when it ended with an exception."""
-        answer = self._functions.invoke(FunctionName=self._function, Payload=json.dumps(event))
+    def _invoke(self, event: dict[str, Any], function: str = "") -> dict[str, Any] | None:
+        """The answer of the function that is tried, or of another; None when it ended with an exception."""
+        answer = self._functions.invoke(FunctionName=function or self._function, Payload=json.dumps(event))
         found: dict[str, Any] = json.loads(answer["Payload"].read())
         return None if "FunctionError" in answer else found
 
@@ -179,7 +202,7 @@ class Stage:
     def _missing(self) -> Iterator[str]:
         """What should have become of `_uploads` and did not."""
         states = {item["key"]["S"]: item["state"]["S"] for item in self._ledger() if "key" in item}
-        if not self._has_result("photo"):
+        if not (self._has_result("photo") and self._has_result("second")):
             yield "no result"
         if not self._peek(self._dead_letters_url, "no-prompt"):
             yield "no dead letter"
@@ -209,7 +232,8 @@ class Stage:
     def _peek(self, url: str, name: str) -> bool:
         """Whether a visible message of the queue is about this upload; all stay there."""
         answer = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
-        return any(f"{self._folder}{name}" in message["Body"] for message in answer.get("Messages", []))
+        bodies = [unquote_plus(message["Body"]) for message in answer.get("Messages", [])]
+        return any(f"{self._folder}{name}" in body for body in bodies)
 
     def _count_waiting(self) -> int:
         """Messages in RetryQueue, visible or not."""
