@@ -21,6 +21,7 @@ from backdrop import bootstrap
 from backdrop_cli.deployment import Deployment
 from tests.integration import in_process
 from tests.integration.command_line import command, deployed
+from tests.integration.day_and_pace import stay_within_a_day
 from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import INPUT, KEY_PARAMETER, OUTPUT, TABLE
@@ -115,6 +116,12 @@ def harness(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) 
     bootstrap.get_services.cache_clear()
     yield Harness(aws, gateway)
     bootstrap.get_services.cache_clear()
+
+
+@pytest.fixture
+def one_day(harness: Harness) -> None:
+    """Whenever the test runs, no UTC midnight comes in its first hour."""
+    stay_within_a_day(harness)
 
 
 @pytest.fixture

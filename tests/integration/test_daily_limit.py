@@ -15,6 +15,8 @@ from tests.integration.moved_clock import MovedClock
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import TABLE
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 
 def test_the_day_does_not_go_back_for_a_worker_whose_clock_is_a_second_behind(harness: Harness) -> None:
     class Standing(MovedClock):

@@ -11,6 +11,8 @@ from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import TABLE
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 
 def limiter_at(harness: Harness, rpm: int = 60, daily_limit: int = 0) -> RateLimiter:
     """A worker of its own."""
