@@ -81,8 +81,12 @@ class Deployed:
         return [item for item in items if str(item.get("key", "")).startswith(self.folder)]
 
     def until_stored(self, *names: str, seconds: float = 60.0) -> None:
-        """Wait until all of `names` are in the output bucket."""
-        until(f"stored: {names}", lambda: set(names) <= set(self.results()), seconds)
+        """Wait until all of `names` are in the output bucket; a TimeoutError tells what the ledger has of them."""
+        try:
+            until(f"stored: {names}", lambda: set(names) <= set(self.results()), seconds)
+        except TimeoutError as error:
+            error.add_note(f"records: {self.records()}")
+            raise
 
     def until_known(self, count: int, seconds: float) -> None:
         """Wait until the ledger knows `count` uploads."""

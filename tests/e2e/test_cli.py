@@ -199,4 +199,3 @@ def test_receipt_lists_what_the_gateway_charged(cli: Cli) -> None:
     shown = cli.json("show", deployed.folder + "one.jpg")
     assert (shown["state"], shown["attempts"]) == ("DONE", 1)
     assert {line["function"] for line in cli.json("logs", shown["id"])} == {"replace-background"}
-    assert cli.json("reconcile")["complete"]
