@@ -4,8 +4,7 @@ import json
 import random
 import sys
 from dataclasses import replace
-from functools import cache, partial
-from importlib import util
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -27,7 +26,7 @@ from backdrop.storage import Storage
 from tools.bench.scenario import Scenario
 from tools.bench.simulated_gateway import SimulatedGateway, SimulatedResults
 from tools.default_settings import DEFAULT_SETTINGS
-from tools.files import ROOT
+from tools.simulation.handlers import handler
 from tools.simulation.simulated_aws import (
     Bill,
     QuietRegion,
@@ -69,16 +68,9 @@ class Counting(Metrics):
         pass
 
 
-@cache
-def handler(name: str) -> ModuleType:
-    """A function's app.py, working with the app of whichever worker runs it."""
-    spec = util.spec_from_file_location(f"simulated_{name}", ROOT / "functions" / name / "app.py")
-    if spec is None or spec.loader is None:
-        raise ImportError(name)
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    vars(module)["get_services"] = lambda: getcurrent().app
-    return module
+def _services() -> Services:
+    services: Services = getcurrent().app
+    return services
 
 
 class Play:
@@ -173,7 +165,7 @@ class Play:
             return
 
         def work(app: Services) -> None:
-            self._run(handler("replace_background"), app, event, chain=0)
+            self._run(handler("replace_background", _services), app, event, chain=0)
 
         if not self.functions.invoke("trigger", work):
             again = random.uniform(0.5, 1) * min(300.0, 2.0**tries)
@@ -201,7 +193,7 @@ class Play:
             def work(
                 app: Services, handle: str = handle, record: dict[str, Any] = record, chain: int = message.chain
             ) -> None:
-                answer = self._run(handler("retry"), app, {"Records": [record]}, chain)
+                answer = self._run(handler("retry", _services), app, {"Records": [record]}, chain)
                 self.bill.counts["sqs requests"] += 1 + (not answer["batchItemFailures"])
                 if not answer["batchItemFailures"]:
                     self.queue.delete(handle)

@@ -4,9 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib import util
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -14,7 +12,8 @@ import boto3
 from greenlet import getcurrent
 
 from backdrop import bootstrap
-from tools.files import ROOT
+from backdrop.services import Services
+from tools.simulation.handlers import handler
 from tools.simulation.promises import Promises
 from tools.simulation.region import Session
 from tools.simulation.shared_state import SharedState
@@ -29,18 +28,9 @@ FOLDERS = {"trigger": "replace_background", "retry": "retry", "reconcile": "reco
 _KEY = re.compile(r'"key": "([^"]+)"')
 
 
-@cache
-def handler(function: str) -> ModuleType:
-    """A function's app.py, working with the services of whichever worker runs it."""
-    name = FOLDERS[function]
-    spec = util.spec_from_file_location(f"simulated_{name}", ROOT / "functions" / name / "app.py")
-    if spec is None or spec.loader is None:
-        raise ImportError(name)
-    module = util.module_from_spec(spec)
-    with patch.object(bootstrap, "prepare"):  # a worker here builds its services itself
-        spec.loader.exec_module(module)
-    vars(module)["get_services"] = lambda: getcurrent().worker.services
-    return module
+def _services() -> Services:
+    services: Services = getcurrent().worker.services
+    return services
 
 
 class Functions:
@@ -167,7 +157,7 @@ class Functions:
             get_remaining_time_in_millis=lambda: int((worker.ends_at - shared.time.now) * 1000),
         )
         shared.note(worker.name, f"begins {function} for {subject}")
-        lambda_handler: Callable[..., Any] = handler(function).lambda_handler
+        lambda_handler: Callable[..., Any] = handler(FOLDERS[function], _services).lambda_handler
         try:
             answer = lambda_handler(event, context)
         except Killed as killed:
