@@ -25,8 +25,8 @@ from backdrop.states import State
 from backdrop.storage import EncodedKey
 from backdrop.upload import Record
 
-KEY_PATIENCE_SECONDS = 180.0  # since the first look; grants and the states of KMS keys take minutes to be known
-KEY_RETRY_SECONDS = 30.0
+REFUSAL_PATIENCE_SECONDS = 180.0  # of S3, since the first look; grants and states of KMS keys take minutes to spread
+REFUSAL_RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def _work_on(claimed: ClaimedUpload) -> Record:
             raise
         except Superseded:
             record, now = _with_batch(claimed), claimed.services.clock.now()
-            if record.batch is None and now - record.created_at < KEY_PATIENCE_SECONDS:
-                wait = Postponed("S3 refuses to tell whether it is of a batch", now + KEY_RETRY_SECONDS)
+            if record.batch is None and now - record.created_at < REFUSAL_PATIENCE_SECONDS:
+                wait = Postponed("S3 refuses to tell whether it is of a batch", now + REFUSAL_RETRY_SECONDS)
                 raise claimed.postponed(wait) from None
             claimed.release(0.0, record.superseded())
             _tell_batch(claimed.record, claimed.services)
@@ -154,8 +154,8 @@ def _work_on(claimed: ClaimedUpload) -> Record:
             return _unchanged(claimed, unchanged)
         except Unreadable as unreadable:
             now = claimed.services.clock.now()
-            if unreadable.may_pass and now - claimed.record.created_at < KEY_PATIENCE_SECONDS:
-                raise claimed.postponed(Postponed(str(unreadable), now + KEY_RETRY_SECONDS)) from None
+            if unreadable.may_pass and now - claimed.record.created_at < REFUSAL_PATIENCE_SECONDS:
+                raise claimed.postponed(Postponed(str(unreadable), now + REFUSAL_RETRY_SECONDS)) from None
             return claimed.reject(unreadable, _with_batch(claimed))
         except FailedForGood as failed:
             return claimed.reject(failed.rejected, failed.record)
