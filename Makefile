@@ -8,6 +8,8 @@ EXPORT := $(UV) export --quiet --only-group layer --no-emit-project --no-annotat
 export PATH := $(CURDIR)/.local/uv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
+# Where it is set, each of the many processes here would compile its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test up down check lint types audit unit integration real-gateways e2e least-privilege simulate bench picture help-page lock setup clean second-opinion
 
