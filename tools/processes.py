@@ -34,7 +34,7 @@ class Processes:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command, *map(str, inherited)],
                 cwd=_ROOT,
-                env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
