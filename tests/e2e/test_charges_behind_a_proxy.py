@@ -34,7 +34,6 @@ def pace_item(stack: Deployed) -> dict[str, Any]:
     return {name: next(iter(value.values())) for name, value in answer.get("Item", {}).items()}
 
 
-@pytest.mark.alone
 def test_two_hundred_uploads_before_a_gateway_that_honours_keys_are_charged_once_each(
     deployed: Deployed, proxy: LossyProxy
 ) -> None:

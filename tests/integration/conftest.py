@@ -25,6 +25,7 @@ from tests.integration.day_and_pace import stay_within_a_day
 from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import INPUT, KEY_PARAMETER, OUTPUT, TABLE
+from tests.integration.stand_in_gateway.client import LOOPBACK
 from tools.stand_in_gateway.server import GatewayControl, running_gateway
 
 Run = Callable[..., Any]
@@ -108,7 +109,7 @@ def environment(aws: str, gateway: GatewayControl, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def harness(aws: str, gateway: GatewayControl, environment: pytest.MonkeyPatch) -> Iterator[Harness]:
-    httpx.post(f"{aws}/moto-api/reset").raise_for_status()
+    httpx.post(f"{aws}/moto-api/reset", **LOOPBACK).raise_for_status()
     gateway.reset()
     gateway.settings(image_pixels=20_000)
     environment.setattr(bootstrap, "Clock", MovedClock)
