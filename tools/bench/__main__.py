@@ -1,7 +1,7 @@
 """`python -m tools.bench`: every measurement, one after the other, into docs/benchmarks.md and its picture.
 
 Takes about half an hour, and wants a machine that does nothing else. `--quick` takes fewer samples, plays small numbers
-of uploads only, and writes nothing. Of the larger simulated games it plays those that have a target;
+of uploads only, and writes nothing. Of the larger simulated runs it plays those that have a target;
 `python -m tools.bench.scale --most 1000000` plays all, for hours.
 """
 
@@ -33,9 +33,9 @@ HEAD = """# Benchmarks
 
 Made by `make bench`. *ours* is Backdrop. *alternative* is what the model's page leads to: a function with the OpenAI
 SDK and boto3 that sends the photo inline and keeps the result in memory. *floor* is the bare calls (HEAD, POST, GET,
-PUT) with botocore and httpx, *bare* is Python with boto3. None of them keeps a ledger, a pace or a promise. Functions
-take turns, and shares are medians of the single turns (but for those with AWS's times): they hold on other machines,
-milliseconds don't. Lambda will run Python 3.13.
+PUT) with botocore and httpx, *bare* is Python with boto3. The last three keep no ledger and no pace, and nothing keeps
+them from paying twice. The functions are measured in turn, and a ratio is the median of the ratios of the single
+rounds, but for those with AWS's times. Ratios hold on other machines, milliseconds don't.
 
 {machine}
 
@@ -104,14 +104,14 @@ def sections(quick: bool) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
         bulk.rows(),
     )
     logger.setLevel(logging.CRITICAL)
-    yield "Ten executions, simulated", executions.TEN_EXPLAINED, executions.of_ten(games=1 if quick else 3)
+    yield "Ten executions, simulated", executions.TEN_EXPLAINED, executions.of_ten(runs=1 if quick else 3)
     simulated = [
         [scale.simulated(scenario, seed) for seed in scenario.seeds]
         for scenario in scale.SCENARIOS
         if scenario.uploads <= 1_000 or (not quick and targets.has_one(scenario))
     ]
     yield "Scale, simulated", scale.EXPLAINED, [scale.summary(each) for each in simulated]
-    usual = next(games[0] for games in simulated if games[0]["rpm"] == 600)
+    usual = next(runs[0] for runs in simulated if runs[0]["rpm"] == 600)
     yield "What AWS asks for", money.EXPLAINED, money.rows(usual)
     yield "A month without uploads", "At the same list prices.", money.idle_rows()
     if review_page.BROWSER and not quick:

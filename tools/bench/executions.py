@@ -25,32 +25,32 @@ TEN_EXPLAINED = """A new account runs ten functions at once. 500 uploads at 60 c
 length; *perfect* also has ten executions, *of any number* has as many as it wants. Medians."""
 
 
-def of_ten(games: int) -> list[dict[str, Any]]:
+def of_ten(runs: int) -> list[dict[str, Any]]:
     """500 uploads at 60 a minute with ten executions, both ways."""
-    return [_of_ten(seconds, games, notifies_queue=queue) for seconds in (12.0, 20.0) for queue in (False, True)]
+    return [_of_ten(seconds, runs, notifies_queue=queue) for seconds in (12.0, 20.0) for queue in (False, True)]
 
 
-def _of_ten(seconds: float, games: int, *, notifies_queue: bool) -> dict[str, Any]:
+def _of_ten(seconds: float, runs: int, *, notifies_queue: bool) -> dict[str, Any]:
     calls = (seconds, seconds, seconds)
     scenario = Scenario(
         "", 500, 60, call_seconds=calls, executions=10, retry_concurrency=10, notifies_queue=notifies_queue
     )
-    played = [simulated(scenario, seed) for seed in range(1, games + 1)]
+    played = [simulated(scenario, seed) for seed in range(1, runs + 1)]
     return {
         "seconds a call": f"{seconds:g}",
         "NotifyQueue": notifies_queue,
-        "games": games,
-        "drain / perfect": round(median(game["drain / perfect"] for game in played), 3),
-        "of any number": round(median(game["drain / perfect, any executions"] for game in played), 3),
-        "stored": min(game["stored"] for game in played),
-        "429": max(game["answers"].get("429", 0) for game in played),
+        "runs": runs,
+        "drain / perfect": round(median(run["drain / perfect"] for run in played), 3),
+        "of any number": round(median(run["drain / perfect, any executions"] for run in played), 3),
+        "stored": min(run["stored"] for run in played),
+        "429": max(run["answers"].get("429", 0) for run in played),
     }
 
 
 def row(executions: int, seconds: float) -> dict[str, Any]:
-    """One line: both ways, each the game with the median drain."""
+    """One line: both ways, each the run with the median drain."""
     uploads, rpm = PACES[executions]
-    games = {}
+    runs = {}
     for notifies_queue in (False, True):
         scenario = Scenario(
             "",
@@ -61,11 +61,11 @@ def row(executions: int, seconds: float) -> dict[str, Any]:
             retry_concurrency=executions,
             notifies_queue=notifies_queue,
         )
-        # Games differ by when Lambda happens to try events again; with the queue hardly at all, so one tells.
+        # Runs differ by when Lambda happens to try events again; with the queue hardly at all, so one tells.
         seeds = (1,) if notifies_queue or executions == 1_000 else (1, 2, 3)
-        played = sorted((simulated(scenario, seed) for seed in seeds), key=lambda game: game["drain / perfect"])
-        games[notifies_queue] = played[len(played) // 2]
-    by_function, by_queue = games[False], games[True]
+        played = sorted((simulated(scenario, seed) for seed in seeds), key=lambda run: run["drain / perfect"])
+        runs[notifies_queue] = played[len(played) // 2]
+    by_function, by_queue = runs[False], runs[True]
     return {
         "executions": executions,
         "calls/min": rpm,
@@ -75,8 +75,8 @@ def row(executions: int, seconds: float) -> dict[str, Any]:
         "with NotifyQueue": f"{by_queue['drain / perfect']:.2f}",
         "Lambda USD / 1,000": f"{costs(by_function)['Lambda'] * 1000:.3f}",
         "USD with NotifyQueue": f"{costs(by_queue)['Lambda'] * 1000:.3f}",
-        "429": max(game["answers"].get("429", 0) for game in games.values()),
-        "stored": min(game["stored"] for game in games.values()),
+        "429": max(run["answers"].get("429", 0) for run in runs.values()),
+        "stored": min(run["stored"] for run in runs.values()),
     }
 
 

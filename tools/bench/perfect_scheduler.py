@@ -1,4 +1,4 @@
-"""How soon a perfect scheduler would have been done with the very calls of a simulated game."""
+"""How soon a perfect scheduler would have been done with the very calls of a simulated run."""
 
 import heapq
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""One game of many uploads: the real handlers, and what they call simulated."""
+"""One run of many uploads: the real handlers, and what they call simulated."""
 
 import json
 import random

@@ -86,24 +86,24 @@ EXPLAINED = """The project's own handlers, pace, ledger, queues and decisions on
 SQS, DynamoDB and the gateway are simulated with their limits: 1,000 concurrent executions, 1,000 writes a second to
 one item, 120,000 messages in flight, a strict number of calls in any minute. Calls take 4 to 60 seconds, 12 on
 average; 1 % fail with 5xx. *perfect* is a perfect scheduler with the arrivals, the calls, their failures and the
-limits of the same game: a slot each 60 / RequestsPerMinute, then that call's own time. *ideal*, the yardstick until
+limits of the same run: a slot each 60 / RequestsPerMinute, then that call's own time. *ideal*, the yardstick until
 2026-11-30, is the uploads' share of the limit and one average call; nobody reaches it, because the last call is not an
-average one: a perfect scheduler needs 1.2 to 4.3 times as long where all calls leave within two minutes. Each game has
+average one: a perfect scheduler needs 1.2 to 4.3 times as long where all calls leave within two minutes. Each run has
 a seed of its own; of several, the one with the median drain is shown.
 
 Which limit comes first: Lambda's concurrent executions, from a thousand uploads at once on. What doesn't fit waits with
-Lambda, for six hours at most. In the same moment the pace item is asked for more than its thousand writes a second;
-those that are refused take a place in line a little later. Both are over within seconds. From a few thousand calls a
-minute on, Lambda's pollers of the queue matter, which grow by 300 a minute to 1,000. SQS's 120,000 messages in flight
-come from about 130,000 waiting uploads on: SQS then hands out no more, and the rest waits until some are done. Not
-simulated: that Lambda reads a long line of events more slowly.
+Lambda, for six hours at most. In the same moment the rate limiter's item is asked for more than its thousand writes a
+second; those that are refused take a place in the queue a little later. Both are over within seconds. From a few
+thousand calls a minute on, Lambda's pollers of the queue matter, which grow by 300 a minute to 1,000. SQS's 120,000
+messages in flight come from about 130,000 waiting uploads on: SQS then hands out no more, and the rest waits until
+some are done. Not simulated: that Lambda reads a long line of events more slowly.
 The requests of an upload, eight to AWS, are far from DynamoDB's and S3's other limits at any pace that Lambda allows.
 
-`make bench` leaves out what takes long to play; [larger games](#larger-games) were played apart."""
+`make bench` leaves out what takes long to simulate; [larger runs](#larger-runs) were made apart."""
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """What of a scenario goes into the table: the game with the median drain, and the span of the others."""
+    """What of a scenario goes into the table: the run with the median drain, and the span of the others."""
     in_order = sorted(results, key=lambda each: each["drain / perfect"])
     result = in_order[len(in_order) // 2]
     answers = result["answers"]
@@ -113,7 +113,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "uploads": result["uploads"],
         "calls/min": result["rpm"],
         "with": result["scenario"],
-        "games": len(results),
+        "runs": len(results),
         "drain / ideal": result["drain / ideal"],
         "drain / perfect": result["drain / perfect"],
         "lowest": in_order[0]["drain / perfect"],
@@ -128,7 +128,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "longest wait (min)": result["oldest"] / 60,
         "concurrent executions": most.get("concurrent executions", 0),
         "in flight": most.get("messages in flight", 0),
-        "busiest second of the pace item": most.get("writes of the pace", 0),
+        "busiest second of the rate limiter's item": most.get("writes of the pace", 0),
     }
 
 

@@ -44,5 +44,5 @@ class Scenario:
 
     @property
     def seeds(self) -> range:
-        """One game for each; those with many uploads differ little, and take long."""
+        """One run for each; those with many uploads differ little, and take long."""
         return range(1, 6) if self.uploads <= 1_000 else range(1, 2)

@@ -65,7 +65,7 @@ _SCALE = {(1_000, 600): 1.05, (10_000, 600): 1.05, (10_000, 3_000): 1.08}
 
 
 def has_one(scenario: Scenario) -> bool:
-    """Whether there is a target for a simulated game."""
+    """Whether there is a target for a simulated run."""
     return not scenario.name and (scenario.uploads, scenario.rpm) in _SCALE
 
 
@@ -100,8 +100,8 @@ def _all(found: Rows) -> Iterator[tuple[str, str, float, float]]:
     yield "TLS: cold, of the alternative as it is", "first result, time", 0.4, cold["ms / alternative"]
     for row in _of(found["A warm upload by itself"], function=OURS):
         yield "warm with AWS's times: of the floor", f"{row['photo MB']:g} MB", 1.6, row["with AWS / floor"]
-    games = found["Scale, simulated"]
-    for row in games:
+    runs = found["Scale, simulated"]
+    for row in runs:
         pace = (row["uploads"], row["calls/min"])
         if pace in _SCALE and not row["with"]:
             yield "scale: drain / perfect", f"{pace[0]:,} at {pace[1]:,} a minute", _SCALE[pace], row["drain / perfect"]
@@ -111,7 +111,7 @@ def _all(found: Rows) -> Iterator[tuple[str, str, float, float]]:
         yield "ten executions: drain / perfect with any number", where, 1.1, row["of any number"]
     lambda_usd = next(float(row["USD for 1,000 images"]) for row in _of(found["What AWS asks for"], component="Lambda"))
     yield "Lambda, USD for 1,000 images", "at 600 a minute", 0.03, lambda_usd
-    busy, calls = sum(row["429"] for row in games), sum(row["paid"] + row["calls without an image"] for row in games)
+    busy, calls = sum(row["429"] for row in runs), sum(row["paid"] + row["calls without an image"] for row in runs)
     yield "429 in 10,000 calls, of a strict limit", f"{calls:,} simulated calls", 1, busy / calls * 10_000
     linked = _of(found["Memory"], function=OURS, route="generations", answer="url")
     yield "memory: a quarter to spare, MiB", "generations, any mix of sizes", 192, max(row["MiB"] for row in linked)
