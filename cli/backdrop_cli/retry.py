@@ -14,7 +14,7 @@ from backdrop_cli.lookup import uploads_called
 from backdrop_cli.options import CliContext, common, examples, spending
 from backdrop_cli.page import counted
 from backdrop_cli.progress import bar, side_by_side
-from backdrop_cli.uploads import NO_PHOTO, Stage, asks_for, prefix_of, seen, stage_of
+from backdrop_cli.uploads import NO_PHOTO, Stage, Unnoticed, asks_for, prefix_of, seen, stage_of, unnoticed
 
 LETTER_SECONDS = 14 * 86400.0
 """For so long SQS keeps a dead letter, as the template says."""
@@ -50,8 +50,9 @@ class _Named:
 def retry(context: CliContext, names: tuple[str, ...]) -> int:
     """Have uploads looked at now that wait, are stuck or were never noticed; dead letters are `resume`'s.
 
-    Without names, all of them. An upload goes on from where it stood, so what was paid is not bought again. A failed
-    one whose dead letter is more than 14 days old, and so gone, is tried again, too, when it is named.
+    Without names, all of them but photos of more than a day ago that were never noticed, which are `backfill`'s. An
+    upload goes on from where it stood, so what was paid is not bought again. A failed one whose dead letter is more
+    than 14 days old, and so gone, is tried again, too, when it is named.
     """
     deployment = context.deployment
     with bar(context.stderr, "Looking", None) as step:
@@ -60,11 +61,11 @@ def retry(context: CliContext, names: tuple[str, ...]) -> int:
             named.append(each)
             step(1)
     wanted = [each for each in named if not each.why_not]
-    unnoticed = [each for each in wanted if each.stage in (Stage.NEW, Stage.FAILED)]
-    images = [asks_for(deployment, each.job)[0] for each in unnoticed]
+    to_buy = [each for each in wanted if each.stage in (Stage.NEW, Stage.FAILED)]
+    images = [asks_for(deployment, each.job)[0] for each in to_buy]
     most = offer(deployment, len(list(filter(None, images))), sum(images))
-    if unnoticed:
-        context.remark(f"Never noticed, or failed long ago: {len(unnoticed)}. At most: {in_words(most)}.")
+    if to_buy:
+        context.remark(f"Never noticed, or failed long ago: {len(to_buy)}. At most: {in_words(most)}.")
     if not context.agreed(most):
         context.remark("Nothing was sent.")
         return 2
@@ -84,7 +85,10 @@ def _named(deployment: Deployment, names: tuple[str, ...]) -> Iterator[_Named]:
     for name in names or ("",):
         if not name or name.endswith("/"):
             for view in seen(deployment, prefix_of(deployment, name)):
-                if view.stage not in (Stage.DONE, Stage.FAILED, Stage.RUNNING):
+                if view.stage in (Stage.DONE, Stage.FAILED, Stage.RUNNING):
+                    continue
+                is_old = unnoticed(view.stage, now - view.listed.modified) is Unnoticed.UNTOUCHED
+                if name or view.stage is not Stage.NEW or not is_old:
                     yield _one(view.listed.job, view.record, now)
         else:
             newest = uploads_called(deployment, name)[0]

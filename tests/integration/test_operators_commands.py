@@ -107,6 +107,20 @@ def test_what_was_never_noticed_is_looked_at_and_asked_for_like_every_purchase(
     assert run("retry", "shoes/")["retried"] == []
 
 
+def test_without_names_what_was_never_noticed_within_a_day_is_left_to_backfill(
+    run: Run, harness: Harness, photo: bytes
+) -> None:
+    harness.put("old.jpg", photo, prompt="snow")
+    harness.advance(2 * 86400)
+    harness.put("lost.jpg", photo, prompt="snow")
+    harness.set_modified("lost.jpg", harness.now() - 600)
+
+    assert run("retry")["retried"] == ["lost.jpg"]
+    harness.drain()
+    assert harness.charged() == 1
+    assert run("retry", "old.jpg")["retried"] == ["old.jpg"]
+
+
 def test_dead_letters_are_left_to_resume_until_sqs_has_deleted_them(run: Run, harness: Harness, photo: bytes) -> None:
     job = harness.upload("red.jpg", photo)
     left = run("retry", "red.jpg", code=1)
