@@ -8,6 +8,8 @@ from backdrop.errors import NotConfigured
 from backdrop.states import State
 from tests.integration.harness import Harness
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 EXAMPLE = '{"image_url": null, "images": [{"image_url": "{image}"}], "seed": 7}'
 
 

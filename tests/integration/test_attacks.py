@@ -13,6 +13,8 @@ from tests.integration.result_faults import upload_killed_while_storing
 from tests.integration.stack import INPUT
 from tests.integration.test_results import fail_put
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 # Money
 
 

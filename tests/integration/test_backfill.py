@@ -13,6 +13,8 @@ from tests.integration.conftest import Run
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 
 def test_backfill_takes_up_an_upload_whose_message_is_lost(run: Run, harness: Harness, photo: bytes) -> None:
     job = harness.put("red.jpg", photo, prompt="snow")

@@ -12,6 +12,8 @@ import pytest
 from tests.integration.day_and_pace import pace_item, until_midnight
 from tests.integration.harness import Harness
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 HTML = "<html><head><title>504 Gateway Time-out</title></head></html>"
 
 

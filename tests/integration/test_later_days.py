@@ -15,6 +15,8 @@ from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import TABLE
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 LOOKED_AT_BY_THEN = 16 * 60  # the trigger's message is seen by RetryFunction after a quarter of an hour at most
 
 

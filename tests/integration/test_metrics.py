@@ -19,6 +19,8 @@ from tests.integration.ledger_faults import LedgerFault
 from tests.integration.result_faults import upload_killed_while_storing
 from tests.integration.simulated_lambda import Killed
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 PROMPT = "an unmistakable backdrop"
 
 

@@ -18,6 +18,8 @@ from tests.integration.harness import Harness
 from tests.integration.simulated_lambda import Killed
 from tests.integration.stack import INPUT
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 SYSTEM_FILES = [".DS_Store", "shoes/._red.jpg", "shoes/Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini", "~$a.jpg"]
 DOT_SEGMENTS = ["a/../b.jpg", "a/./b.jpg", "../b.jpg", "a/.."]

@@ -12,6 +12,8 @@ from backdrop_cli.deployment import Deployment
 from tests.integration.command_line import command, deployed
 from tests.integration.harness import Harness
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
 KEY = "shoes/red.jpg"
 ELSEWHERE = ("doctor", "reconcile")

@@ -18,6 +18,8 @@ from tests.integration.aws_faults import about, refusing
 from tests.integration.conftest import SharedSession
 from tests.integration.harness import Harness
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 THROTTLES = [
     ("dynamodb.UpdateItem", "ProvisionedThroughputExceededException", 400),
     ("dynamodb.UpdateItem", "ThrottlingException", 400),

@@ -21,6 +21,8 @@ from tests.integration.harness import Harness
 from tests.integration.stack import INPUT, OUTPUT
 from tests.unit.test_operators_view import dashboard
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 Say = Callable[..., str]
 
 
