@@ -103,7 +103,7 @@ def test_ended_at_every_effect_a_batch_is_told_at_least_once_never_early_and_wit
 
     names = attempt(-1, -1)
     assert names.count("PutEvents") == 2
-    before_the_end = len(names) - 11
+    before_the_end = len(names) - 12
     assert "PutItem" in names[before_the_end:], "which says how the upload has ended"
     for index in range(before_the_end, len(names)):
         attempt(index, -1)

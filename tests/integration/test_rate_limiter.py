@@ -2,11 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from backdrop.errors import NoSlotFree, Paused
 from backdrop.rate_limiter import RateLimiter
+from tests.integration.day_and_pace import pace_item
 from tests.integration.harness import Harness
 from tests.integration.moved_clock import MovedClock
 from tests.integration.stack import TABLE
@@ -34,6 +36,42 @@ def test_calls_that_were_not_charged_pause_after_ten_however_many_images_each_as
     paused = [limiter.breaker.failed(slot, "429", may_be_charged=False) for _ in range(10)]
 
     assert paused == [False] * 9 + [True]
+
+
+@pytest.mark.parametrize("others", [1, 7, 8, 20])
+def test_a_refund_that_boto3_sends_twice_counts_once_however_many_come_in_between(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    limiters = [limiter_at(harness, rpm=6000, daily_limit=30) for _ in range(others + 1)]
+    slot, *other_slots = [limiter.acquire(1, 0.0) for limiter in limiters]
+    limiter, *other_limiters = limiters
+    real, sent = harness.dynamodb.update_item, 0
+
+    def update_item(**arguments: Any) -> Any:
+        nonlocal sent
+        answer = real(**arguments)
+        if "images - :n" in arguments["UpdateExpression"]:
+            sent += 1
+            if sent == 1:  # its answer gets lost
+                for other, other_slot in zip(other_limiters, other_slots, strict=True):
+                    other.refund(other_slot)
+                return real(**arguments)
+        return answer
+
+    monkeypatch.setattr(harness.dynamodb, "update_item", update_item)
+    limiter.refund(slot)
+
+    assert pace_item(harness)["images"] == "0"
+
+
+def test_all_refunds_of_many_workers_at_once_count(harness: Harness) -> None:
+    limiters = [limiter_at(harness, rpm=6000, daily_limit=30) for _ in range(12)]
+    slots = [limiter.acquire(1, 0.0) for limiter in limiters]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda limiter, slot: limiter.refund(slot), limiters, slots))
+
+    assert pace_item(harness)["images"] == "0"
 
 
 def test_workers_share_one_pace(harness: Harness) -> None:

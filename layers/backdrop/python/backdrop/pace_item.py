@@ -1,7 +1,7 @@
 """The item in the ledger table that all workers share: what the rate limiter and its circuit breaker know.
 
 Attributes: `next_slot`, and `slot_before`, what it was when a free slot was taken last; `queue_tail`, `retry_tail`,
-`held_until`; `day`, `images` bought or reserved that day, `returned` (the slot whose images were given back last);
+`held_until`; `day`, `images` bought or reserved that day, `returned` (the slots whose images were given back last);
 `day_tail`, the last place on a later day, `promised_images` of that day, and `least_wanted`, the fewest images that an
 upload which sleeps wants; `failures` in a row, counted in images, since `failing_since`, the last of them
 `last_failure`; and during a pause `paused_since`, `pause_reason`, `probe_at`, `probe_step`. Times are epoch

@@ -32,6 +32,7 @@ MAX_INLINE_WAIT_SECONDS = 2.0  # a slot at most this far away is waited for in p
 QUEUE_SLACK = 1.02  # places in the queue are this much further apart than slots, for those that need another one
 CONTENTION_BACKOFF_SECONDS = (2.0, 20.0)
 _MAX_CONFLICTS = 12
+_REFUNDS_KEPT = 8
 
 
 class RateLimiter:
@@ -92,14 +93,32 @@ class RateLimiter:
         return slot.leaves_at
 
     def refund(self, slot: Slot) -> None:
-        """Nothing was charged: the reserved images are free again."""
-        if slot.images:
-            # boto3 may send this twice, and twice given back would lift the day's limit.
-            self._item.update(
-                "SET images = images - :n, returned = :slot",
-                {":n": slot.images, ":day": slot.day, ":slot": slot.id},
-                "#day = :day AND (attribute_not_exists(returned) OR returned <> :slot)",
-            )
+        """Nothing was charged: the reserved images are free again.
+
+        boto3 may send a write twice, and images that are given back twice would lift the day's limit. So the item has
+        the last few refunds; where those since the look don't tell any more, the images stay reserved.
+        """
+        if not slot.images:
+            return
+        self._item.look()
+        last = self._refunds()[-1:]
+        for _ in range(_MAX_CONFLICTS):
+            refunds = self._refunds()
+            is_told = set(last) <= set(refunds) if last else len(refunds) < _REFUNDS_KEPT
+            if slot.id in refunds or self._item.seen.get("day") != slot.day or not is_told:
+                return
+            values = {":n": slot.images, ":day": slot.day, ":now": " ".join([*refunds, slot.id][-_REFUNDS_KEPT:])}
+            if refunds:
+                values[":before"] = " ".join(refunds)
+            if self._item.update(
+                "SET images = images - :n, returned = :now",
+                values,
+                f"#day = :day AND {'returned = :before' if refunds else 'attribute_not_exists(returned)'}",
+            ):
+                return
+
+    def _refunds(self) -> list[str]:
+        return str(self._item.seen.get("returned", "")).split()
 
     def back_off(self, seconds: float) -> None:
         """The gateway asks everybody to wait."""
@@ -170,7 +189,7 @@ class RateLimiter:
         may_leave_from = self._item.seen["slot_before"] / SECOND if is_idle else at
         leaves_at = max(at, may_leave_from + LEAD_SECONDS)
         failures = self._item.seen.get("failures", 0)
-        return Slot(uuid4().hex, at, leaves_at, images, today, is_probe=False, failures_before=failures)
+        return Slot(uuid4().hex[:12], at, leaves_at, images, today, is_probe=False, failures_before=failures)
 
     def _place(self, now: float, queue_position: float) -> Postponed:
         """A place in the queue."""
