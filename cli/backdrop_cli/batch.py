@@ -7,6 +7,7 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backdrop.batches import METADATA, shard_name
+from backdrop.job import Job
 from backdrop.s3_objects import S3Objects
 from backdrop_cli.deployment import Deployment
 from backdrop_cli.options import CliContext
@@ -55,16 +56,20 @@ def end_batch(context: CliContext, batch: Batch, begun: dict[str, Submitted]) ->
     if not absent:
         return
     try:
-        if _withdrawn(context.deployment, absent):
+        gone, has_ended = _withdrawn(context.deployment, absent)
+        there = [each for each in batch.uploads if each.job is None and each.photo.key not in gone]
+        if has_ended and there:
             # A function has to look at one of those that have ended: it finds that nothing is left, and tells.
-            job = next((each.job for each in begun.values() if each.job and METADATA in each.photo.metadata), None)
-            if job:
-                context.deployment.queues.retry(job, 0)
+            key = there[0].photo.key
+            known = begun[key].job if key in begun else None
+            bucket = context.deployment.settings.input_bucket
+            job = known or context.deployment.storage.resolve(Job(bucket, key))
+            context.deployment.queues.retry(job, 0)
     except (ClientError, BotoCoreError) as error:
         context.remark(f"What was not uploaded is still in batch {batch.id}, so its end is never told: {error}")
 
 
-def _withdrawn(deployment: Deployment, absent: list[Submitted]) -> bool:
+def _withdrawn(deployment: Deployment, absent: list[Submitted]) -> tuple[set[str], bool]:
     """Whether nothing of the batch is left to end, without what is `absent` from the bucket."""
     free = free_keys(deployment, [each.photo.key for each in absent])
 
@@ -80,4 +85,4 @@ def _withdrawn(deployment: Deployment, absent: list[Submitted]) -> bool:
         if gone:
             by_shard.setdefault(each.photo.metadata[METADATA], []).append(each.photo.key)
     ended = [deployment.batches.withdraw(shard, keys) for shard, keys in by_shard.items()]
-    return any(ended)
+    return {key for keys in by_shard.values() for key in keys}, any(ended)

@@ -15,11 +15,13 @@ from backdrop.states import State
 from backdrop_cli.deployment import Deployment
 from tests.integration.aws_faults import refusing
 from tests.integration.batch_uploads import BATCH, Batch, ends, let_all_end, receipt_of, small_shards, sums
+from tests.integration.command_line import command
 from tests.integration.conftest import Run, picture
 from tests.integration.harness import Harness
 from tests.integration.stack import INPUT
 from tests.integration.test_crash_matrix import Effects, effects
 from tests.pictures import turned
+from tools.polling import until
 
 __all__ = ["effects", "ends", "small_shards"]
 
@@ -173,6 +175,29 @@ def test_a_replaced_upload_whose_metadata_s3_refused_at_first_is_counted(
     assert [event["states"]["SUPERSEDED"] for event in ends] == [1]
 
 
+def test_an_unreadable_upload_whose_metadata_s3_refused_at_first_is_counted(
+    harness: Harness, photo: bytes, ends: list[dict[str, Any]]
+) -> None:
+    Batch(harness, "a.jpg")
+    harness.s3.put_object(
+        Bucket=INPUT,
+        Key="a.jpg",
+        Body=photo,
+        Metadata={"prompt": "wood", "batch": shard_name(BATCH, 0)},
+        StorageClass="GLACIER",
+    )
+    archived = harness.current("a.jpg")
+    with refusing(
+        harness, "s3.HeadObject", "AccessDenied", 403, times=1, asked=lambda request: "versionId" in request.url
+    ) as fault:
+        harness.notify(archived)
+    assert (fault.answered, ends) == (1, [])
+
+    harness.drain()
+
+    assert [event["states"]["REJECTED"] for event in ends] == [1]
+
+
 def test_a_replaced_upload_whose_metadata_s3_goes_on_refusing_ends_all_the_same(harness: Harness, photo: bytes) -> None:
     old = harness.put("a.jpg", photo, prompt="wood")
     harness.put("a.jpg", photo, prompt="snow")
@@ -209,6 +234,23 @@ def test_a_dead_letter_that_is_moved_back_holds_its_batch_open(
     [event] = ends
     assert event["states"] == {"DONE": 2, "REJECTED": 0, "SUPERSEDED": 0, "UNCHANGED": 0}
     assert sums(event) == receipt_of(run, BATCH)
+
+
+def test_a_dead_letter_of_an_upload_that_was_counted_as_replaced_before_takes_nothing_off(
+    harness: Harness, photo: bytes, ends: list[dict[str, Any]]
+) -> None:
+    batch = Batch(harness, "a.jpg", "b.jpg")
+    old = batch.put("a.jpg", photo, prompt="wood")
+    new = harness.put("a.jpg", photo, prompt="snow")
+    harness.notify(old)
+    harness.s3.delete_object(Bucket=INPUT, Key="a.jpg", VersionId=new.version_id)
+    harness.gateway.faults([{"kind": "status", "status": 400}])
+    harness.notify(old)  # current again
+    harness.redrive()
+    harness.drain()
+    batch.upload("b.jpg", photo, prompt="wood")
+
+    assert [event["states"] for event in ends] == [{"DONE": 1, "REJECTED": 0, "SUPERSEDED": 1, "UNCHANGED": 0}]
 
 
 def test_a_dead_letter_that_is_moved_back_after_the_end_is_told_no_more(
@@ -268,6 +310,57 @@ def test_what_was_not_uploaded_is_taken_out_and_a_function_tells(
     assert harness.s3.list_objects_v2(Bucket=INPUT)["KeyCount"] == 2
     let_all_end(harness)
     assert [event["uploads"] for event in ends] == [2]
+
+
+def test_an_interrupted_batch_whose_only_upload_the_command_does_not_know_of_is_told(
+    harness: Harness, run: Run, red: Path, ends: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (red.parent / "never.jpg").write_bytes(picture("PNG"))
+    client: Any = botocore.client.BaseClient
+    call = client._make_api_call
+
+    def interrupted(self: Any, operation: str, arguments: Any) -> Any:
+        if operation != "PutObject" or arguments["Bucket"] != INPUT:
+            return call(self, operation, arguments)
+        if arguments["Key"].endswith("red.jpg"):
+            call(self, operation, arguments)
+            harness.notify(harness.current(arguments["Key"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "_make_api_call", interrupted)
+    with pytest.raises(click.Abort):
+        run("submit", "photos", "--prompt", "wood", "--notify", "--yes")
+    monkeypatch.setattr(client, "_make_api_call", call)
+    harness.drain(seconds=600)
+    assert [event["uploads"] for event in ends] == [1]
+
+
+def test_the_message_that_has_the_end_told_is_about_an_upload_of_the_batch(
+    harness: Harness,
+    deployment: Deployment,
+    run: Run,
+    red: Path,
+    ends: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run("submit", "photos", "--prompt", "wood", "--yes")  # nobody notices it
+    harness.advance(300)
+    (red.parent / "new.jpg").write_bytes(picture("PNG"))
+    (red.parent / "broken.jpg").write_bytes(turned(8)[:-900])
+    client: Any = botocore.client.BaseClient
+    call = client._make_api_call
+
+    def put(self: Any, operation: str, arguments: Any) -> Any:
+        answer = call(self, operation, arguments)
+        if operation == "PutObject" and arguments["Bucket"] == INPUT:
+            until("the message about the other photo", harness.waiting)
+            harness.notify(harness.current(arguments["Key"]))
+        return answer
+
+    monkeypatch.setattr(client, "_make_api_call", put)
+    command(deployment, "submit", "photos", "--prompt", "wood", "--notify", "--yes", standalone_mode=False)
+    harness.drain(seconds=600)
+    assert [event["uploads"] for event in ends] == [1]
 
 
 def test_a_batch_whose_uploads_ended_before_the_rest_was_taken_out_is_told(

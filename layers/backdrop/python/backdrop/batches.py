@@ -135,7 +135,9 @@ class Batches:
         entry = _entry_of(record)
         return self._update(
             record.batch or "",
-            f"DELETE pending :entries ADD counted :entries, {_add_sums(record)}",
+            "DELETE pending :entries ADD "
+            + ("counted :entries, " if record.state is State.REJECTED else "")  # of those that can be moved back
+            + _add_sums(record),
             "contains(pending, :entry)",
             {":entries": {"SS": [entry]}, ":entry": {"S": entry}} | _sums(record, 1),
         )

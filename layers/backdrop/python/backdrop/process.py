@@ -154,9 +154,10 @@ def _work_on(claimed: ClaimedUpload) -> Record:
             return _unchanged(claimed, unchanged)
         except Unreadable as unreadable:
             now = claimed.services.clock.now()
-            if unreadable.may_pass and now - claimed.record.created_at < REFUSAL_PATIENCE_SECONDS:
+            record, is_patient = _with_batch(claimed), now - claimed.record.created_at < REFUSAL_PATIENCE_SECONDS
+            if is_patient and (unreadable.may_pass or record.batch is None):
                 raise claimed.postponed(Postponed(str(unreadable), now + REFUSAL_RETRY_SECONDS)) from None
-            return claimed.reject(unreadable, _with_batch(claimed))
+            return claimed.reject(unreadable, record)
         except FailedForGood as failed:
             return claimed.reject(failed.rejected, failed.record)
         except PermanentFailure as rejected:

@@ -267,7 +267,7 @@ class Record:
             failed_at=None,
             rejected_in=None,
             dead_lettered=False,
-            redriven=self.redriven + 1,
+            redriven=self.redriven + (self.batch is not None),
         )
 
     def _to(self, state: State, **changes: Any) -> "Record":
