@@ -82,7 +82,8 @@ class FailureCode(StrEnum):
     OUTCOME_UNKNOWN = (
         "outcome_unknown",
         "unknown",
-        "a call got no answer, or its replay told nothing; `billed` is `yes` when an earlier answer was a receipt",
+        "a call got no answer, or its replay told nothing; `billed` is `yes` when an earlier answer brought the images"
+        " and they got lost",
         "Look whether the gateway charged it; resume repeats the same call under its key, for 23 hours. Later, upload"
         " it again.",
     )
