@@ -93,7 +93,7 @@ def decide(call: FailedCall, limits: Limits) -> Decision:
 def _unanswered(call: FailedCall, error: OutcomeUnknown, limits: Limits) -> Decision:
     """Nobody knows what became of it: the same call finds out, or it is left to people."""
     # A probe's answer gets lost like all others during an outage, which says nothing about this upload.
-    is_excused = call.is_probe and call.is_replay and call.record.calls_sent < limits.max_attempts
+    is_excused = not limits.parks and call.is_probe and call.is_replay and call.record.calls_sent < limits.max_attempts
     record = call.record.with_unanswered_call(is_excused)
     if record.unanswered > limits.replays_allowed:
         return Decision(record, rejected=outcome_unknown(record, str(error)))
