@@ -70,7 +70,7 @@ def end_batch(context: CliContext, batch: Batch, begun: dict[str, Submitted]) ->
 
 
 def _withdrawn(deployment: Deployment, absent: list[Submitted]) -> tuple[set[str], bool]:
-    """Whether nothing of the batch is left to end, without what is `absent` from the bucket."""
+    """What of `absent` is not in the bucket and was taken out, and whether nothing of the batch is left to end."""
     free = free_keys(deployment, [each.photo.key for each in absent])
 
     def is_absent(each: Submitted) -> bool:

@@ -109,10 +109,27 @@ def _tell_batch(record: Record, services: Services) -> None:
 
 
 def _with_batch(claimed: ClaimedUpload) -> Record:
-    """The record with its batch, also of an upload that ends before its metadata was read; None if S3 refuses it."""
+    """The record with its batch, also of an upload that ends before its metadata was read.
+
+    Raises Postponed when S3 refuses the metadata; after REFUSAL_PATIENCE_SECONDS the batch stays None.
+    """
     record = claimed.record
-    metadata = claimed.services.storage.metadata(claimed.job) if record.batch is None else None
-    return record if metadata is None else replace(record, batch=shard_of(metadata))
+    if record.batch is not None:
+        return record
+    metadata = claimed.services.storage.metadata(claimed.job)
+    if metadata is not None:
+        return replace(record, batch=shard_of(metadata))
+    if _is_patient(claimed):
+        raise _refused(claimed, "S3 refuses to tell whether it is of a batch")
+    return record
+
+
+def _is_patient(claimed: ClaimedUpload) -> bool:
+    return claimed.services.clock.now() - claimed.record.created_at < REFUSAL_PATIENCE_SECONDS
+
+
+def _refused(claimed: ClaimedUpload, why: str) -> Postponed:
+    return claimed.postponed(Postponed(why, claimed.services.clock.now() + REFUSAL_RETRY_SECONDS))
 
 
 def _process(job: Job, services: Services, owner: str, ends_at: float, is_new: bool) -> Record:
@@ -143,21 +160,15 @@ def _work_on(claimed: ClaimedUpload) -> Record:
             claimed.release(0.0, claimed.record.superseded())
             raise
         except Superseded:
-            record, now = _with_batch(claimed), claimed.services.clock.now()
-            if record.batch is None and now - record.created_at < REFUSAL_PATIENCE_SECONDS:
-                wait = Postponed("S3 refuses to tell whether it is of a batch", now + REFUSAL_RETRY_SECONDS)
-                raise claimed.postponed(wait) from None
-            claimed.release(0.0, record.superseded())
+            claimed.release(0.0, _with_batch(claimed).superseded())
             _tell_batch(claimed.record, claimed.services)
             raise
         except Unchanged as unchanged:
             return _unchanged(claimed, unchanged)
         except Unreadable as unreadable:
-            now = claimed.services.clock.now()
-            record, is_patient = _with_batch(claimed), now - claimed.record.created_at < REFUSAL_PATIENCE_SECONDS
-            if is_patient and (unreadable.may_pass or record.batch is None):
-                raise claimed.postponed(Postponed(str(unreadable), now + REFUSAL_RETRY_SECONDS)) from None
-            return claimed.reject(unreadable, record)
+            if unreadable.may_pass and _is_patient(claimed):
+                raise _refused(claimed, str(unreadable)) from None
+            return claimed.reject(unreadable, _with_batch(claimed))
         except FailedForGood as failed:
             return claimed.reject(failed.rejected, failed.record)
         except PermanentFailure as rejected:

@@ -77,7 +77,7 @@ class Record:
     batch: str | None = None
     """The shard of a batch that it is counted in; empty for none, None before its metadata was read."""
     redriven: int = 0
-    """How often its dead letter was moved back."""
+    """How often its dead letter was moved back; before its batch was known, no batch has counted it."""
     prompt_sha256: str | None = None
     prompt_length: int = 0
     model: str | None = None
